@@ -1,0 +1,54 @@
+"""When to look again: the cadence of polls, of look-ups for a lost answer, and the back-off of failures."""
+
+from datetime import datetime, timedelta
+
+LOOKS = tuple(timedelta(seconds=seconds) for seconds in (0, 15, 60, 300))
+"""Waits before the first look-ups for a lost answer (`reliability.md` §3.5, 8)."""
+
+LATER_LOOKS = timedelta(minutes=15)
+SEND_DEADLINE = timedelta(seconds=30)
+FIRST_BACKOFF = timedelta(seconds=2)
+LONGEST_BACKOFF = timedelta(minutes=10)
+LEAST_THROTTLE = timedelta(seconds=15)
+LONGEST_ASKED = timedelta(days=1)
+
+
+def next_look(looks: int, now: datetime, *, sent_at: datetime, window: timedelta) -> datetime:
+    """Say when to look again for an answer that `looks` complete listings did not show.
+
+    One look falls right after the window closes, since only that one may give a negative verdict.
+    """
+    wait = LOOKS[looks] if looks < len(LOOKS) else LATER_LOOKS
+    closes = verdict_after(sent_at, window)
+    if now < closes:
+        return min(now + wait, closes)
+    return now + wait
+
+
+def verdict_after(sent_at: datetime, window: timedelta) -> datetime:
+    """Return the time from which a complete listing without the run proves that there is none."""
+    return sent_at + SEND_DEADLINE + window
+
+
+def back_off(
+    failures: int,
+    now: datetime,
+    *,
+    draw: float,
+    retry_after: float | None = None,
+    least: timedelta = FIRST_BACKOFF,
+) -> datetime:
+    """Say when to ask an account again after `failures` failures in a row (1 or more).
+
+    `draw` is a number from 0 to 1; `retry_after` (seconds) is a lower limit, at most a day.
+    """
+    full = min(least * float(2 ** min(max(failures - 1, 0), 16)), LONGEST_BACKOFF)
+    wait = full * (0.5 + draw / 2)
+    if retry_after is not None:
+        wait = max(wait, timedelta(seconds=min(retry_after, LONGEST_ASKED.total_seconds())))
+    return now + wait
+
+
+def next_poll(now: datetime, interval: timedelta, *, draw: float) -> datetime:
+    """Say when to poll an account next: its interval is the longest gap, jitter only shortens it."""
+    return now + interval * (0.9 + draw / 10)

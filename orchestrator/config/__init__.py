@@ -1,0 +1,1 @@
+"""Job files to values: grammar, places of errors, secret references, settings."""

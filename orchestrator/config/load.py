@@ -1,0 +1,121 @@
+"""From `-f` to a checked manifest, or to every problem at once."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from orchestrator.config.jobs import declare_jobs
+from orchestrator.config.manifest import Kinds, Manifest, Settings
+from orchestrator.config.plain import look_alikes
+from orchestrator.config.problems import Fault, render
+from orchestrator.config.settings import settings
+from orchestrator.config.source import Source, read, shown
+from orchestrator.config.tables import Build, check_default_hooks, declare_accounts, declare_hooks, sort
+from orchestrator.errors import ManifestError, Problem, SettingsError
+
+MOST_FILES: Final = 1000
+NAME: Final = "jobs.toml"
+VARIABLE: Final = "ORCHESTRATOR_FILE"
+
+
+def find(files: Sequence[str], cwd: Path, env: Mapping[str, str]) -> tuple[Path, ...]:
+    """Say which files make the manifest: `-f`, else ORCHESTRATOR_FILE, else jobs.toml here or above."""
+    named = list(files) or [part for part in env.get(VARIABLE, "").split(os.pathsep) if part]
+    if not named:
+        return (_upward(cwd),)
+    found = [path for name in named for path in _expand(cwd / name)]
+    if len(found) > MOST_FILES:
+        raise SettingsError(f"more than {MOST_FILES} job files")
+    return tuple(dict.fromkeys(found))
+
+
+def _upward(cwd: Path) -> Path:
+    here = Path(os.path.abspath(cwd))
+    for folder in _to_root(here):
+        if os.path.isfile(folder / NAME):
+            return folder / NAME
+    raise SettingsError(f"no {NAME} here or above", hint="orchestrator init writes one; -f names another")
+
+
+def _to_root(here: Path) -> Sequence[Path]:
+    """Return the folders from `here` up to the root of its repository.
+
+    Outside a repository that is `here` alone: a file further up may be anybody's, and names commands.
+    """
+    folders = (here, *here.parents)
+    root = next((index for index, folder in enumerate(folders) if os.path.exists(folder / ".git")), 0)
+    return folders[: root + 1]
+
+
+def _expand(path: Path) -> Sequence[Path]:
+    # abspath rather than resolve: relative paths start at the folder that the user named
+    path = Path(os.path.abspath(path))
+    if not os.path.isdir(path):
+        if not os.path.exists(path):
+            raise SettingsError(f"{path}: no such file", hint="orchestrator init writes one")
+        return [path]
+    found = sorted(file for file in path.glob("*.toml") if not file.name.startswith(".") and file.is_file())
+    if not found:
+        raise SettingsError(f"{path}: no .toml file in this folder")
+    return found
+
+
+def load(files: Sequence[Path], kinds: Kinds, env: Mapping[str, str]) -> Manifest:
+    """Read and check everything; raises `ManifestError` with all problems, `SettingsError` for `env`."""
+    sources, problems, cwd = _read(files)
+    build = Build(kinds=kinds, whole=not problems)
+    sort(sources, build)
+    options, origins = settings(sources, env, files[0].parent, build.faults)
+    declare_accounts(build)
+    declare_hooks(build)
+    strangers = list(check_default_hooks(build, options, origins))
+    declare_jobs(build, options.hooks)
+    _raise(files, cwd, problems, build.faults)
+    if strangers:
+        raise SettingsError(f"ORCHESTRATOR_HOOKS: there is no [hooks.{strangers[0]}]")
+    return Manifest(
+        settings=options,
+        accounts=build.accounts,
+        hooks=build.hooks,
+        jobs=build.jobs,
+        files=tuple(files),
+        root=files[0].parent,
+        origins={(entry.section, entry.name): entry.source.path for entry in build.all()},
+        digest=_digest(sources),
+        warnings=render(fault for source in sources for fault in look_alikes(source)),
+    )
+
+
+def load_settings(files: Sequence[Path], env: Mapping[str, str]) -> tuple[Settings, Path]:
+    """Read `[orchestrator]` alone and the root folder, for commands that need no job to be right."""
+    sources, problems, cwd = _read(files)
+    faults: list[Fault] = []
+    options, _ = settings(sources, env, files[0].parent, faults)
+    _raise(files, cwd, problems, faults)
+    return options, files[0].parent
+
+
+def _read(files: Sequence[Path]) -> tuple[list[Source], list[Problem], Path]:
+    if not files:
+        raise SettingsError("no job file is named")
+    cwd = Path.cwd()
+    results = [read(path, cwd) for path in files]
+    sources = [result for result in results if isinstance(result, Source)]
+    return sources, [result for result in results if isinstance(result, Problem)], cwd
+
+
+def _raise(files: Sequence[Path], cwd: Path, problems: Sequence[Problem], faults: Iterable[Fault]) -> None:
+    found = {*problems, *render(faults)}
+    if found:
+        order = {shown(path, cwd): index for index, path in enumerate(files)}
+        raise ManifestError(sorted(found, key=lambda p: (order[p.file], p.line, p.column, p.path, p.message)))
+
+
+def _digest(sources: Sequence[Source]) -> str:
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(len(source.data).to_bytes(8))
+        digest.update(source.data)
+    return digest.hexdigest()

@@ -1,0 +1,288 @@
+"""The grammar of a job file (`contract.md` §1) as models, and the values that come of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from orchestrator.config.duration import Duration
+from orchestrator.config.secret import SecretRef
+from orchestrator.core.delivery import Route
+from orchestrator.core.event import DEFAULT_EVENTS, EventType
+from orchestrator.core.job import Job, OnChange, OnRemove
+from orchestrator.errors import Problem
+
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+Section = Literal["providers", "hooks", "jobs"]
+
+Name = Annotated[str, Field(pattern=NAME)]
+"""What a job, an account, a hook and a project may be called."""
+
+_SECOND: Final = timedelta(seconds=1)
+
+
+def _base_url(text: str) -> str:
+    problem = _url_problem(text)
+    if problem:
+        raise PydanticCustomError("base_url", "{text}", {"text": problem})
+    return text.rstrip("/")
+
+
+def _url_problem(text: str) -> str | None:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "not a URL"
+    if parts.scheme not in {"http", "https"} or not host or port == 0:
+        return "expected an address such as https://api.example.com/v1"
+    if parts.username is not None or parts.password is not None:
+        return "an address holds no user or password"
+    if "?" in text or "#" in text:
+        return "an address holds no query and no fragment"
+    if not text.isprintable() or " " in text or "\\" in text:
+        return "an address holds no space and no backslash"
+    return None
+
+
+BaseUrl = Annotated[str, Field(max_length=2000), AfterValidator(_base_url)]
+"""An http or https address, a path prefix allowed, without a slash at its end."""
+
+
+def _listen(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    fine = bool(host) and (bracketed or ":" not in host) and host.isprintable() and " " not in host
+    if text and not (colon and fine and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise PydanticCustomError("listen", 'expected host:port such as "127.0.0.1:8787", or "" for none')
+    return text
+
+
+def _database(text: str) -> str:
+    # SQLAlchemy would read what follows a question mark as options
+    if text.startswith("sqlite:///") and not text.endswith(("/", ":memory:")) and "?" not in text:
+        return text
+    if text.startswith("postgresql://"):
+        try:
+            if urlsplit(text).hostname is not None or "?" in text:
+                return text
+        except ValueError:
+            pass  # reported below, without the text, which may hold a password
+    expected = "expected sqlite:///PATH or postgresql://user@host/name"
+    raise PydanticCustomError("database", "{text}", {"text": expected})
+
+
+def _heartbeat(text: str) -> str:
+    # A query is allowed, and the text is never shown: whoever has it can speak for us.
+    problem = _url_problem(text.partition("?")[0])
+    if problem:
+        raise PydanticCustomError("heartbeat", "expected an address such as https://hc-ping.com/…")
+    return text
+
+
+def _written(value: object) -> str:
+    return "text" if isinstance(value, str) else "reference"
+
+
+Heartbeat = Annotated[
+    Annotated[str, Field(max_length=2000), AfterValidator(_heartbeat), Tag("text")]
+    | Annotated[SecretRef, Tag("reference")],
+    Discriminator(_written),
+]
+"""An address that is pinged, as it stands or by reference."""
+
+
+class Table(BaseModel):
+    """A table of a job file: frozen, strict about types, and no key that is not known."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Settings(Table):
+    """`[orchestrator]`: what holds for the whole set of jobs."""
+
+    project: Name = Field(
+        default="jobs",
+        description="Names this set of jobs in the markers; the folder's name where it is left out.",
+    )
+    database: Annotated[str, Field(max_length=2000), AfterValidator(_database)] = Field(
+        default="sqlite:///.orchestrator/state.db",
+        repr=False,  # by way of the environment it may hold a password
+        description="sqlite:///PATH, beside the first file, or postgresql://user@host/name.",
+    )
+    poll_interval: Annotated[Duration, Field(ge=_SECOND)] = Field(
+        default=timedelta(seconds=30), description="How often each account is polled, 1s at least."
+    )
+    listen: Annotated[str, Field(max_length=300), AfterValidator(_listen)] = Field(
+        default="127.0.0.1:8787", description='Dashboard, API and metrics; "" turns them off.'
+    )
+    hooks: tuple[Name, ...] = Field(
+        default=(), description="For every job that names none, and for the events of accounts."
+    )
+    heartbeat: Heartbeat | None = Field(
+        default=None,
+        repr=False,  # whoever has it can speak for us
+        description="An address, or a reference to it, that the daemon pings while all of it makes progress.",
+    )
+    max_new_runs: int = Field(
+        default=20,
+        ge=0,
+        le=1_000_000,
+        description="A reconcile by the daemon that would start more starts none and waits for apply.",
+    )
+
+    @property
+    def database_path(self) -> Path | None:
+        """The file of an SQLite database, None for PostgreSQL."""
+        path = self.database.removeprefix("sqlite:///")
+        return None if path == self.database else Path(path)
+
+
+class AfterDoubt(StrEnum):
+    """What becomes of a run whose answer is still not known after the doubt window."""
+
+    PARK = "park"
+    RESEND = "resend"
+
+
+class AccountOptions(Table):
+    """`[providers.NAME]`, the keys that every provider has; a driver adds its own."""
+
+    kind: str = Field(description="Which provider this is; the table's name where it is left out.")
+    base_url: BaseUrl | None = Field(default=None, description="Another address of the API.")
+    poll_interval: Annotated[Duration, Field(ge=_SECOND)] | None = Field(
+        default=None, description="How often this account is polled, 1s at least."
+    )
+    max_running: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Open runs at once, those in doubt too."
+    )
+    requests_per_second: float | None = Field(default=None, gt=0, le=10_000)
+    after_doubt: AfterDoubt = Field(
+        default=AfterDoubt.PARK, description="park or resend, once doubt_window has passed."
+    )
+    doubt_window: Annotated[Duration, Field(ge=_SECOND)] = Field(
+        default=timedelta(minutes=15), description="How long a lost answer is looked for."
+    )
+
+
+def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if not patterns or not all(patterns):
+        raise PydanticCustomError("patterns", "expected names or patterns, one at least")
+    return patterns
+
+
+Patterns = Annotated[
+    tuple[Annotated[str, Field(max_length=200)], ...],
+    Field(strict=False, json_schema_extra={"minItems": 1}),
+    AfterValidator(_patterns),
+]
+"""Names, with `*`, `?` and `[…]` for what they do not say."""
+
+
+class HookOptions(Table):
+    """`[hooks.NAME]`, the keys that every kind has."""
+
+    kind: str = Field(description="Which kind of hook; the table's name where it is left out.")
+    events: tuple[EventType, ...] = Field(default=DEFAULT_EVENTS, description="What it hears of.")
+    jobs: Patterns | None = Field(
+        default=None, description='Of the jobs that name it, only these: names or patterns such as "voice-*".'
+    )
+    providers: Patterns | None = Field(default=None, description="Only these accounts: names or patterns.")
+    lasts: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=7))] = Field(
+        default=timedelta(0),
+        alias="for",
+        description="Tell of a state only once it has lasted this long, 7d at most.",
+    )
+    superseded: bool = Field(default=False, description="Also events of runs that were replaced.")
+
+
+class JobTable(Table):
+    """`[jobs.NAME]` without its `spec`, which the provider's own model reads."""
+
+    provider: str = Field(description="The account: a table under [providers], or a kind.")
+    hooks: tuple[Name, ...] | None = Field(
+        default=None, description="Who hears of it; [orchestrator] hooks where it is left out."
+    )
+    on_change: OnChange = Field(default=OnChange.ASK, description="What an edit of the spec does.")
+    on_remove: OnRemove = Field(
+        default=OnRemove.KEEP, description="What a confirmed apply does with the open run of a removed job."
+    )
+    overdue_after: Annotated[Duration, Field(ge=_SECOND)] | None = Field(
+        default=None, description="When to say that it takes too long."
+    )
+
+
+class Spec(Table):
+    """The provider's documented request fields, by the provider's own names."""
+
+    named: ClassVar[bool] = False
+    """The request has a `name`, which defaults to the job's."""
+    secrets: ClassVar[tuple[str, ...]] = ()
+    """Dotted paths that hold a secret reference."""
+    base: ClassVar[str] = ""
+    """The dotted path of the base model, by which it is learned how long a run usually takes."""
+    folders: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Keys that name a local folder, and the files that must be in it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderKind:
+    """The grammar that a driver brings: of its account and of its jobs' spec."""
+
+    options: type[AccountOptions]
+    spec: type[Spec]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kinds:
+    """What is installed, by name; the registries pass it in, since grammar knows no driver."""
+
+    providers: Mapping[str, ProviderKind]
+    hooks: Mapping[str, type[HookOptions]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """All job files together, checked."""
+
+    settings: Settings
+    accounts: Mapping[str, AccountOptions]
+    hooks: Mapping[str, HookOptions]
+    jobs: Mapping[str, Job]
+    files: tuple[Path, ...]
+    root: Path
+    """The folder of the first file."""
+    origins: Mapping[tuple[Section, str], Path]
+    """The file that declares each account, hook and job; default accounts have none."""
+    digest: str
+    """The hash of all files' bytes and names."""
+    warnings: tuple[Problem, ...] = field(default=())
+
+    def folder(self, section: Section, name: str) -> Path:
+        """Return where the relative paths of one table start."""
+        origin = self.origins.get((section, name))
+        return origin.parent if origin else self.root
+
+    def poll_interval(self, account: str) -> timedelta:
+        """Return how often `account` is polled."""
+        return self.accounts[account].poll_interval or self.settings.poll_interval
+
+    def routes(self) -> Mapping[str, Route]:
+        """Return what each hook wants to hear of."""
+        return {
+            name: Route(
+                name=name,
+                events=hook.events,
+                jobs=hook.jobs,
+                providers=hook.providers,
+                superseded=hook.superseded,
+                lasts=hook.lasts,
+            )
+            for name, hook in self.hooks.items()
+        }

@@ -1,0 +1,208 @@
+"""Secrets by reference: written in the job file, resolved late, never stored, never shown."""
+
+import os
+import re
+import signal
+import stat
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NoReturn, Self
+
+import anyio
+from anyio.abc import ByteReceiveStream, Process
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from orchestrator.errors import SecretError
+
+COMMAND_SECONDS: Final = 5.0
+LARGEST: Final = 4096
+"""Bytes of a secret, wherever it comes from."""
+
+_LOOKS_SECRET: Final = re.compile(
+    r"\b(?:sk[-_][A-Za-z0-9_-]{12,}|(?:whsec|sk_car|hf|r8|gh[opsu]|github_pat)_[A-Za-z0-9_+/=-]{12,}"
+    r"|glpat-[A-Za-z0-9_-]{12,}|xox[abeoprs]-[A-Za-z0-9-]{10,}|AKIA[0-9A-Z]{16}|AIza[A-Za-z0-9_-]{30,}"
+    r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|[Bb]earer +[A-Za-z0-9._-]{16,})"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
+)
+"""Forms that well-known keys have; a hit outside a credential field is worth a warning."""
+
+_HINTS: Final = (
+    *("sk-", "sk_", "whsec_", "hf_", "r8_", "gh", "glpat-"),
+    *("xox", "AKIA", "AIza", "eyJ", "earer", "-----"),
+)
+
+_VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,254}$"
+_OPEN_PLACES: Final = ("/run/", "/var/run/", "/etc/")
+"""Where Kubernetes and systemd put secrets, readable by all inside a place that is not."""
+
+
+def looks_secret(text: str) -> bool:
+    """Say whether `text` holds something in the form of a well-known key."""
+    # the plain look is a hundred times as fast as the pattern, which matters for a file of 3 MB
+    return any(hint in text for hint in _HINTS) and _LOOKS_SECRET.search(text) is not None
+
+
+class Secret:
+    """A value that shows as `***` and can be neither pickled nor compared by accident."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value, for the one call that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str, /) -> str:
+        return "***"
+
+    # Equality and hash stay those of identity: comparing values would tell them apart bit by bit.
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is never pickled")
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a secret is never pickled")
+
+
+class SecretRef(BaseModel):
+    """Where a secret is to be found: exactly one of a variable, a file and a command."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_extra={"minProperties": 1, "maxProperties": 1},
+    )
+
+    env: str | None = Field(default=None, pattern=_VARIABLE, description="An environment variable.")
+    file: str | None = Field(
+        default=None, min_length=1, max_length=4096, description="A file, one trailing newline dropped."
+    )
+    # not strict, since what the validator below hands on is no longer JSON, and a list is no tuple
+    command: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        strict=False,
+        description="A command that prints it; no shell.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reference(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            raise PydanticCustomError("secret_literal", "a secret is written as a reference, not as a value")
+        if "keyring" in value:
+            raise PydanticCustomError("secret_keyring", "keyring is not supported yet")
+        if isinstance(value.get("env"), str) and looks_secret(value["env"]):
+            raise PydanticCustomError("secret_literal", "env takes the name of a variable, not its value")
+        return value
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(place is not None for place in (self.env, self.file, self.command)) != 1:
+            raise PydanticCustomError("secret_form", "expected exactly one of env, file, command")
+        return self
+
+
+async def resolve(ref: SecretRef, root: Path, env: Mapping[str, str] = os.environ) -> Secret:
+    """Fetch the secret; relative paths and commands start at `root`. Raises `SecretError`."""
+    if ref.env is not None:
+        value = env.get(ref.env, "")
+        if not value:
+            raise SecretError(f"the environment variable {ref.env} is not set")
+        return Secret(value)
+    if ref.file is not None:
+        path = root / ref.file
+        return _secret(await anyio.to_thread.run_sync(_read_file, path), str(path))
+    command = ref.command or ()
+    return _secret(await _run(command, root), f"the command {command[0]}")
+
+
+def _secret(content: bytes, where: str) -> Secret:
+    if len(content) > LARGEST:
+        raise SecretError(f"{where}: a secret is at most {LARGEST} bytes")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        # the cause is left out: its text quotes the bytes
+        raise SecretError(f"{where}: not UTF-8 text") from None
+    value = text.removesuffix("\n").removesuffix("\r")
+    if not value:
+        raise SecretError(f"{where}: empty")
+    return Secret(value)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        # O_NONBLOCK: a FIFO in place of the file must not hang the daemon
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise SecretError(f"{path}: {getattr(error, 'strerror', None) or 'not a path'}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise SecretError(f"{path}: not a regular file")
+        if status.st_mode & stat.S_IROTH and not os.path.realpath(path).startswith(_OPEN_PLACES):
+            raise SecretError(f"{path}: everyone on this machine can read it", hint=f"chmod 600 {path}")
+        return os.read(descriptor, LARGEST + 1)
+    except OSError as error:
+        raise SecretError(f"{path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+async def _run(command: tuple[str, ...], root: Path) -> bytes:
+    name = f"the command {command[0]}"
+    try:
+        process = await anyio.open_process(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=root,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise SecretError(f"{name}: {getattr(error, 'strerror', None) or 'cannot be started'}") from error
+    try:
+        with anyio.fail_after(COMMAND_SECONDS):
+            output = await _drain(process.stdout)
+            code = await process.wait() if len(output) <= LARGEST else 0
+    except TimeoutError as error:
+        raise SecretError(f"{name}: no answer within {COMMAND_SECONDS:g} s") from error
+    finally:
+        await _end(process)
+    if code != 0:
+        raise SecretError(f"{name}: ended with exit code {code}")
+    return output
+
+
+async def _drain(stream: ByteReceiveStream | None) -> bytes:
+    content = b""
+    try:
+        while stream is not None and len(content) <= LARGEST:
+            content += await stream.receive(LARGEST)
+    except anyio.EndOfStream:
+        pass
+    return content
+
+
+async def _end(process: Process) -> None:
+    """Kill the whole session that the command leads, so that no grandchild stays."""
+    with anyio.CancelScope(shield=True):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        await process.aclose()

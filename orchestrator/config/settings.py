@@ -1,0 +1,103 @@
+"""`[orchestrator]`: from the files, then from the environment."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import ValidationError
+
+from orchestrator.config.manifest import Settings
+from orchestrator.config.plain import Here, decode
+from orchestrator.config.problems import Fault, Spot, summary
+from orchestrator.config.source import Source
+from orchestrator.errors import SettingsError
+
+PREFIX: Final = "ORCHESTRATOR_"
+SQLITE: Final = "sqlite:///"
+
+
+def settings(
+    sources: Sequence[Source], env: Mapping[str, str], root: Path, faults: list[Fault]
+) -> tuple[Settings, Mapping[str, Source]]:
+    """Return the settings, and the file of each key that a file sets and the environment does not."""
+    values: dict[str, object] = {"project": project_of(root)}
+    origins: dict[str, Source] = {}
+    for source in sources:
+        table = source.document.get("orchestrator", {})
+        if not isinstance(table, dict):
+            faults.append(Fault(source=source, path=("orchestrator",), message="expected a table"))
+            continue
+        here = Here(source=source, path=("orchestrator",), faults=faults)
+        for key, value in table.items():
+            if key in origins:
+                faults.append(_twice(source, key, origins[key]))
+                continue
+            origins[key] = source
+            # each key for itself, so that a fault in one does not hide those of the next
+            known = decode(Settings, {key: value}, here)
+            if known is not None:
+                values[key] = getattr(known, key)
+    if "database" in origins and holds_password(str(values.get("database", ""))):
+        faults.append(_password(origins["database"]))
+    for key, value in _from(env).items():
+        values[key] = value
+        origins.pop(key, None)
+    values["database"] = absolute(str(values.get("database", Settings().database)), root)
+    return Settings.model_validate(values), origins
+
+
+def _twice(source: Source, key: str, first: Source) -> Fault:
+    path = ("orchestrator", key)
+    return Fault(source=source, path=path, message="set already at", spot=Spot.KEY, first=(first, path))
+
+
+def _password(source: Source) -> Fault:
+    return Fault(
+        source=source,
+        path=("orchestrator", "database"),
+        message="a database address in a file holds no password",
+        hint="use PGPASSWORD or ~/.pgpass",
+    )
+
+
+def project_of(root: Path) -> str:
+    """Make a project's name of its folder's."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", root.name).strip("-._")[:63] or "jobs"
+
+
+def absolute(url: str, root: Path) -> str:
+    """Make an SQLite address start at `root`, so that it means the same wherever a command is typed."""
+    path = url.removeprefix(SQLITE)
+    return url if path == url else f"{SQLITE}{root / path}"
+
+
+def holds_password(url: str) -> bool:
+    """Say whether a database address has a password in it, in either place."""
+    if not url.startswith("postgresql:"):
+        return False
+    parts = urlsplit(url)
+    return parts.password is not None or "password" in parse_qs(parts.query, keep_blank_values=True)
+
+
+def _from(env: Mapping[str, str]) -> Mapping[str, object]:
+    values: dict[str, object] = {}
+    for key in Settings.model_fields:
+        name = PREFIX + key.upper()
+        if name in env:
+            values[key] = _value(name, key, env[name])
+    return values
+
+
+def _value(name: str, key: str, text: str) -> object:
+    value: object = text
+    if key == "hooks":
+        value = tuple(part.strip() for part in text.split(",") if part.strip())
+    elif key == "max_new_runs" and text.isascii() and text.isdecimal() and len(text) < 10:
+        value = int(text)
+    table = {key: value}
+    try:
+        return getattr(Settings.model_validate(table), key)
+    except ValidationError as error:
+        raise SettingsError(f"{name}: {summary(error, table, Settings)}") from None

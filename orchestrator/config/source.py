@@ -1,0 +1,128 @@
+"""One job file: read once, measured before it is parsed, decoded; its place in messages."""
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from orchestrator.config.locate import position
+from orchestrator.errors import Problem
+
+LARGEST: Final = 8 * 2**20
+"""Bytes of one file: ten thousand jobs take about 3 MB."""
+MOST_KEYS: Final = 1_000_000
+DEEPEST: Final = 16
+"""Parts of one dotted key, and nesting of arrays and inline tables: more makes the parser slow or deep."""
+
+_STRING: Final = (
+    r'"""(?:[^"\\]++|\\.?|"{1,2}(?!"))*+"{0,5}'
+    r"|'''(?:[^']++|'{1,2}(?!'))*+'{0,5}"
+    r'|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"?'
+    r"|'[^'\n]*+'?"
+    r"|\#[^\n]*+"
+)
+"""A string or a comment, also one without an end: a pattern that cannot fail cannot be made slow."""
+_BRACKET: Final = re.compile(rf"""(?:[^"'\#\[\]{{}}]++|{_STRING})*+([\[\]{{}}]|\Z)""", re.DOTALL)
+_DOTTED: Final = re.compile(rf"^(?:[^\n.]*+\.){{{DEEPEST}}}", re.MULTILINE)
+_KEY_PART: Final = re.compile(rf"{_STRING}|[.=,{{}}\[\]\n]", re.DOTALL)
+_OPENING: Final = frozenset("[{")
+_PLACE: Final = re.compile(r"\(at line (\d+), column (\d+)\)$")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Source:
+    """A job file that parsed; `shown` is its name in messages, `data` what was read."""
+
+    path: Path
+    shown: str
+    data: bytes
+    text: str
+    document: Mapping[str, Any]
+
+
+def shown(path: Path, cwd: Path) -> str:
+    """Write a file's name as a user there would type it."""
+    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)
+
+
+def read(path: Path, cwd: Path) -> Source | Problem:
+    """Read and parse one file; what is wrong with it as a whole comes back as a problem."""
+    name = shown(path, cwd)
+    try:
+        data = _bytes(path)
+    except (OSError, ValueError) as error:
+        return Problem(file=name, message=getattr(error, "strerror", None) or str(error))
+    try:
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        return Problem(file=name, line=line, column=column, message="not UTF-8 text")
+    return measure(text, name) or _parse(path, name, data, text)
+
+
+def _bytes(path: Path) -> bytes:
+    # O_NONBLOCK: opening a FIFO must not hang
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(LARGEST + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > LARGEST:
+        raise ValueError(f"larger than {LARGEST // 2**20} MB")
+    return data
+
+
+def measure(text: str, name: str) -> Problem | None:
+    """Refuse what would make the parser slow or deep; strings and comments do not count."""
+    if text.count("=") > MOST_KEYS:
+        return Problem(file=name, message=f"more than {MOST_KEYS} keys")
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        depth += 1 if found[1] in _OPENING else -1
+        if depth > DEEPEST:
+            return _too_deep(text, name, found.start(1))
+    return _long_key(text, name) if _DOTTED.search(text) else None
+
+
+def _long_key(text: str, name: str) -> Problem | None:
+    dots = 0
+    for token in _KEY_PART.finditer(text):
+        first = text[token.start()]
+        if first == ".":
+            dots += 1
+            if dots >= DEEPEST:
+                return _too_deep(text, name, token.start())
+        elif first in "=,{}[]\n":
+            dots = 0
+    return None
+
+
+def _too_deep(text: str, name: str, at: int) -> Problem:
+    line, column = position(text, at)
+    return Problem(file=name, line=line, column=column, message=f"nested deeper than {DEEPEST}")
+
+
+def _parse(path: Path, name: str, data: bytes, text: str) -> Source | Problem:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line, column = _place(str(error), text)
+        message = _PLACE.sub("", str(error)).removesuffix("(at end of document)").strip()
+        return Problem(file=name, line=line, column=column, message=f"not TOML: {message}")
+    except (ValueError, OverflowError):
+        # int() refuses numbers of thousands of digits, datetime offsets that are out of range
+        return Problem(file=name, message="not TOML: a number or a time out of range")
+    return Source(path=path, shown=name, data=data, text=text, document=document)
+
+
+def _place(message: str, text: str) -> tuple[int, int]:
+    found = _PLACE.search(message)
+    return (int(found[1]), int(found[2])) if found else position(text, len(text))

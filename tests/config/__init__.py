@@ -1,0 +1,1 @@
+"""Tests of the job file: grammar, places, references, settings."""

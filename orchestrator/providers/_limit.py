@@ -1,0 +1,49 @@
+"""The rate limit of one account: a token bucket that a provider can push back."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+MOST_AT_ONCE = 5
+
+
+class Limiter:
+    """Let `per_second` requests go on average, a few at once after a pause.
+
+    All its state is the time at which the bucket will be full; `clock` must be monotonic.
+    """
+
+    def __init__(
+        self,
+        per_second: float,
+        *,
+        clock: Callable[[], float] = anyio.current_time,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self._gap = 1 / per_second
+        self._slack = self._gap * (min(max(int(per_second), 1), MOST_AT_ONCE) - 1)
+        self._full = float("-inf")
+        self._blocked = float("-inf")
+        self._clock = clock
+        self._sleep = sleep
+
+    async def wait(self, longest: float) -> float:
+        """Wait for a turn and return 0; where it is over `longest` away, return the seconds at once."""
+        give_up = self._clock() + longest
+        while True:
+            now = self._clock()
+            turn = max(self._full - self._slack, now)
+            if turn > give_up:
+                return turn - now
+            self._full = max(self._full, now) + self._gap
+            if turn > now:
+                await self._sleep(turn - now)
+            # A refusal that came to another request while this one slept holds for this one too.
+            if self._blocked <= self._clock():
+                return 0.0
+
+    def push_back(self, seconds: float) -> None:
+        """Let nothing go for `seconds`, and no burst after them."""
+        until = self._clock() + seconds
+        self._blocked = max(self._blocked, until)
+        self._full = max(self._full, until + self._slack)

@@ -1,0 +1,153 @@
+"""Cartesia's voices: docs.cartesia.ai/api-reference/fine-tunes, version 2026-03-01, read November 2026."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from pydantic import Field
+
+from orchestrator.config import manifest
+from orchestrator.config.manifest import AccountOptions
+from orchestrator.config.secret import Secret, SecretRef
+from orchestrator.core.job import JsonObject, find_marker
+from orchestrator.core.run import Run, Snapshot, Status
+from orchestrator.errors import Misread, Missing
+from orchestrator.providers import PAGE_CAP, Dataset, Fact, Facts, Page, Provider, asked_for, marked
+from orchestrator.providers._read import after_create, clean, record, records, remote_id, text, word
+
+VERSION: Final = "2026-03-01"
+_LIMIT: Final = 100
+_WORK: Final = ("language", "model_id", "dataset")
+
+
+class Options(AccountOptions):
+    """`[providers.NAME]` of Cartesia."""
+
+    api_key: SecretRef | None = None
+
+
+class Spec(manifest.Spec):
+    """The fields of CreateFineTuneRequest; the marker goes to the end of `description`."""
+
+    named: ClassVar[bool] = True
+    base: ClassVar[str] = "model_id"
+
+    name: str | None = Field(default=None, min_length=1)
+    description: str
+    language: str = Field(min_length=1)
+    model_id: str = Field(min_length=1)
+    dataset: str = Field(min_length=1)
+
+
+class Cartesia(Provider):
+    """One POST queues the training, which costs; no cancel, no dates, no promised order of lists."""
+
+    kind = "cartesia"
+    title = "Cartesia"
+    base_url = "https://api.cartesia.ai"
+    docs = "https://docs.cartesia.ai/api-reference/fine-tunes/create"
+    credentials: ClassVar[Mapping[str, str]] = {"api_key": "CARTESIA_API_KEY"}
+    Options = Options
+    Spec = Spec
+    words: ClassVar[Mapping[str, Status]] = {
+        "created": Status.QUEUED,
+        "training": Status.RUNNING,
+        "completed": Status.SUCCEEDED,
+        "failed": Status.FAILED,
+    }
+    facts = Facts(
+        create_is_paid=Fact(True, "https://docs.cartesia.ai/pricing"),
+        marker_field=Fact("description", "https://docs.cartesia.ai/api-reference/fine-tunes/create"),
+    )
+
+    @classmethod
+    def headers(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> Mapping[str, str]:
+        """Return the key's header and the version that this driver was written for."""
+        return {**super().headers(options, secrets), "Cartesia-Version": VERSION}
+
+    @classmethod
+    def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
+        """Return the voice's language, base model and data."""
+        return {key: spec[key] for key in _WORK if key in spec}
+
+    async def create(self, run: Run) -> Snapshot:
+        """Queue the training."""
+        body = {
+            **run.spec,
+            "name": run.spec.get("name") or run.job,
+            "description": marked(run.spec.get("description", ""), run.marker),
+        }
+        reply = await self.http.call("POST", "/fine-tunes/", json=body, creating=True, expect=(200, 201))
+        with after_create():
+            return _snapshot(reply.payload)
+
+    async def list(self, cursor: str | None = None) -> Page:
+        """Read up to 100 fine-tunes after the id `cursor`."""
+        params: dict[str, str | int] = {"limit": _LIMIT}
+        if cursor is not None:
+            params["starting_after"] = cursor
+        reply = await self.http.call("GET", "/fine-tunes/", params=params, endpoint=True)
+        rows, more = _page(reply.payload)
+        items = tuple(map(_snapshot, rows))
+        if more and not items:
+            raise Misread("an empty page says that there is more")
+        return Page(items=items, next=items[-1].remote_id if more else None)
+
+    async def get(self, remote_id: str) -> Snapshot:
+        """Read one."""
+        reply = await self.http.call("GET", f"/fine-tunes/{remote_id}")
+        return asked_for(_snapshot(reply.payload), remote_id)
+
+    async def delete(self, remote_id: str) -> None:
+        """Delete it; whether that stops a training is not documented."""
+        await self.http.call("DELETE", f"/fine-tunes/{remote_id}", expect=range(200, 300))
+
+    async def datasets(self) -> tuple[Dataset, ...]:
+        """Read all datasets, page by page."""
+        found: dict[str, Dataset] = {}
+        params: dict[str, str | int] = {"limit": _LIMIT}
+        for _ in range(PAGE_CAP):
+            reply = await self.http.call("GET", "/datasets/", params=params, endpoint=True)
+            rows, more = _page(reply.payload)
+            page = {
+                (key := remote_id(row.get("id"))): Dataset(id=key, name=clean(text(row, "name")))
+                for row in rows
+            }
+            if more and not page.keys() - found.keys():
+                raise Misread("the listing of datasets repeats itself")
+            found |= page
+            if not more:
+                return tuple(found.values())
+            params["starting_after"] = remote_id(rows[-1].get("id"))
+        raise Misread("the listing of datasets has no end")
+
+    async def result(self, snapshot: Snapshot) -> JsonObject | None:
+        """Return the voices that the training made, the first one's id as the model."""
+        path = f"/fine-tunes/{snapshot.remote_id}/voices"
+        try:
+            reply = await self.http.call("GET", path, params={"limit": _LIMIT})
+        except Missing:  # the voices may come later than the word `completed`
+            return None
+        rows, _ = _page(reply.payload)
+        voices = [{"id": remote_id(row.get("id")), "name": clean(text(row, "name"))} for row in rows]
+        return {"model": voices[0]["id"], "voices": voices} if voices else None
+
+
+def _page(payload: Any) -> tuple[list[Mapping[str, Any]], bool]:
+    page = record(payload, "the page")
+    more = page.get("has_more")
+    if not isinstance(more, bool):
+        raise Misread("has_more is no truth value")
+    return records(page.get("data"), "data"), more
+
+
+def _snapshot(payload: Any) -> Snapshot:
+    item = record(payload, "the fine-tune")
+    said = word(item, "status")
+    return Snapshot(
+        remote_id=remote_id(item.get("id")),
+        status=Cartesia.words.get(said),
+        provider_status=said,
+        marker=find_marker(text(item, "description")),
+        echo={key: item[key] for key in _WORK if key in item},
+        name=clean(text(item, "name")),
+    )

@@ -1,0 +1,218 @@
+"""Cloudflare's adapters: developers.cloudflare.com/workers-ai/fine-tunes/loras, read November 2026.
+
+No training happens there: a finetune is a record to which the two files of a ready adapter are
+uploaded. It has no status, no single read, no cancel and no delete.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Any, ClassVar, Final
+
+from anyio import to_thread
+from pydantic import Field
+
+from orchestrator.config import manifest
+from orchestrator.config.manifest import AccountOptions
+from orchestrator.config.secret import Secret, SecretRef
+from orchestrator.core.job import Input, JsonObject, find_marker
+from orchestrator.core.run import Run, Snapshot, Status
+from orchestrator.errors import Denied, Misread, Rejected
+from orchestrator.providers import Fact, Facts, Page, Provider, Vault, bearer, marked
+from orchestrator.providers._http import Http
+from orchestrator.providers._read import (
+    after_create,
+    clean,
+    maybe_text,
+    moment,
+    record,
+    records,
+    remote_id,
+    text,
+    word,
+    words,
+)
+
+FILES: Final = ("adapter_config.json", "adapter_model.safetensors")
+_API: Final = "https://developers.cloudflare.com/api/resources/ai/subresources/finetunes"
+_LORAS: Final = "https://developers.cloudflare.com/workers-ai/fine-tunes/loras/"
+
+
+class Options(AccountOptions):
+    """`[providers.NAME]` of Cloudflare: `api_token`, or `email` and `api_key`."""
+
+    account_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")
+    api_token: SecretRef | None = None
+    email: str | SecretRef | None = None
+    api_key: SecretRef | None = None
+
+
+class Spec(manifest.Spec):
+    """The fields of CreateFinetuneRequest, and `adapter`, the folder with the two files."""
+
+    named: ClassVar[bool] = True
+    base: ClassVar[str] = "model"
+    folders: ClassVar[Mapping[str, tuple[str, ...]]] = {"adapter": FILES}
+
+    model: str = Field(min_length=1)
+    name: str | None = Field(default=None, min_length=1)
+    description: str | None = None
+    public: bool | None = None
+    adapter: str = Field(min_length=1)
+
+
+class Cloudflare(Provider):
+    """A free record, then two uploads; it is ready when both were taken."""
+
+    kind = "cloudflare"
+    title = "Cloudflare Workers AI"
+    base_url = "https://api.cloudflare.com/client/v4"
+    docs = f"{_API}/methods/create"
+    credentials: ClassVar[Mapping[str, str]] = {
+        "api_token": "CLOUDFLARE_API_TOKEN",
+        "email": "CLOUDFLARE_EMAIL",
+        "api_key": "CLOUDFLARE_API_KEY",
+    }
+    Options = Options
+    Spec = Spec
+    # Our own words: what is known of an upload is known here alone.
+    words: ClassVar[Mapping[str, Status]] = {
+        "created": Status.QUEUED,
+        "uploading": Status.RUNNING,
+        "ready": Status.SUCCEEDED,
+    }
+    facts = Facts(
+        create_is_paid=Fact(False, _LORAS),
+        marker_field=Fact("description", f"{_API}/methods/create"),
+    )
+    steps = FILES
+
+    def __init__(self, http: Http, options: AccountOptions, vault: Vault) -> None:
+        super().__init__(http, options, vault)
+        if not isinstance(options, Options):
+            raise TypeError("not the options of Cloudflare")
+        self._path = f"/accounts/{options.account_id}/ai/finetunes"
+
+    @classmethod
+    def headers(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> Mapping[str, str]:
+        """Return the header of the token, else those of e-mail and key."""
+        if "api_token" in secrets:
+            return bearer(secrets, "api_token", cls.credentials["api_token"])
+        if "email" in secrets and "api_key" in secrets:
+            return {"X-Auth-Email": secrets["email"].reveal(), "X-Auth-Key": secrets["api_key"].reveal()}
+        raise Denied(
+            "no credential: set CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, "
+            "or api_token, or email and api_key, in the account's table"
+        )
+
+    @classmethod
+    def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
+        """Return the base model."""
+        return {"model": spec["model"]} if "model" in spec else {}
+
+    async def create(self, run: Run) -> Snapshot:
+        """Make the record."""
+        asked = {key: value for key, value in run.spec.items() if key != "adapter"}
+        body = {
+            **asked,
+            "name": asked.get("name") or run.job,
+            "description": marked(asked.get("description") or "", run.marker),
+        }
+        reply = await self.http.call("POST", self._path, json=body, creating=True, expect=(200, 201))
+        with after_create():
+            return _snapshot(record(_accepted(reply.payload), "result"))
+
+    async def list(self, cursor: str | None = None) -> Page:
+        """Read all records: there are no pages."""
+        reply = await self.http.call("GET", self._path, endpoint=True)
+        try:
+            found = _accepted(reply.payload)
+        except Rejected as error:
+            raise Misread(error.message) from error
+        # Three shapes are documented: a list, a list within a list, one object.
+        while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
+            found = found[0]
+        rows = records(found if isinstance(found, list) else [found], "result")
+        return Page(items=tuple(map(_snapshot, rows)))
+
+    async def step(self, name: str, run: Run) -> Snapshot | None:
+        """Upload the file `name`; one that is there already was ours, since nothing can change it."""
+        if run.remote_id is None:
+            raise ValueError("a run that has no id yet has no steps")
+        source = _input(run, name)
+        path = f"{self._path}/{run.remote_id}/finetune-assets"
+        with _opened(source, name) as file:
+            if await to_thread.run_sync(_digest, file) != source.sha256:
+                raise Rejected(f"{name} has changed since it was planned; nothing was sent")
+            try:
+                reply = await self.http.call(
+                    "POST",
+                    path,
+                    data={"file_name": name},
+                    files={"file": (name, file)},
+                    expect=(200, 201),
+                )
+                _accepted(reply.payload)
+            except Rejected as error:
+                if error.code != 409 and "already" not in error.message.lower():
+                    raise
+        said = "ready" if name == FILES[-1] else "uploading"
+        named = run.spec.get("name") or run.job
+        return Snapshot(remote_id=run.remote_id, status=self.words[said], provider_status=said, name=named)
+
+    async def result(self, snapshot: Snapshot) -> JsonObject | None:
+        """Return the name, which inference takes as well as the id."""
+        return {"model": snapshot.name or snapshot.remote_id, "id": snapshot.remote_id}
+
+
+def _accepted(payload: Any) -> Any:
+    """Open the envelope, whose `success` counts even where the code is 200."""
+    envelope = record(payload, "the answer")
+    if envelope.get("success") is True:
+        return envelope.get("result")
+    said = clean(words({"errors": envelope.get("errors")}))
+    if envelope.get("success") is False and said:
+        raise Rejected(f"it was refused: {said}", code=200)
+    raise Misread("the answer says neither yes nor no", code=200)
+
+
+def _snapshot(item: Mapping[str, Any]) -> Snapshot:
+    said = word(item, "status") or "created"
+    return Snapshot(
+        remote_id=remote_id(item.get("id")),
+        status=Cloudflare.words.get(said),
+        provider_status=said,
+        marker=find_marker(maybe_text(item, "description")),
+        echo={"model": text(item, "model")},
+        created_at=moment(item.get("created_at")),
+        name=clean(text(item, "name")),
+    )
+
+
+def _input(run: Run, name: str) -> Input:
+    found = next((one for key, one in run.inputs.items() if key.rpartition("/")[2] == name), None)
+    if found is None:
+        raise Rejected(f"{name} was not planned with this run")
+    return found
+
+
+@contextmanager
+def _opened(source: Input, name: str) -> Iterator[IO[bytes]]:
+    """Open a regular file without waiting; a link may lead to it, since its content is what is checked."""
+    try:
+        number = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Rejected(f"{name} cannot be read: {error.strerror}; nothing was sent") from error
+    with os.fdopen(number, "rb") as file:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise Rejected(f"{name} is no regular file; nothing was sent")
+        yield file
+
+
+def _digest(file: IO[bytes]) -> str:
+    """Hash what will be sent, from the same descriptor, and go back to its start."""
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # IO[bytes] has what it needs
+    file.seek(0)
+    return digest

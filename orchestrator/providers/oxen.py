@@ -1,0 +1,281 @@
+"""Oxen's fine-tunes: docs.oxen.ai/fine-tuning-api, specification 0.224.2, read November 2026.
+
+Creating makes a draft that costs nothing; `actions/run` starts it. The request has no field for a
+marker, so that a draft whose answer was lost is recognised by its fields and its time.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from orchestrator.config import manifest
+from orchestrator.config.manifest import AccountOptions, Table
+from orchestrator.config.secret import SecretRef
+from orchestrator.core.job import JsonObject
+from orchestrator.core.run import Run, Snapshot, Status
+from orchestrator.errors import Missing, Rejected
+from orchestrator.providers import Fact, Facts, Page, Provider, Vault, asked_for
+from orchestrator.providers._http import Http
+from orchestrator.providers._read import (
+    after_create,
+    clean,
+    maybe_text,
+    moment,
+    record,
+    records,
+    remote_id,
+    word,
+)
+
+_SIZE: Final = 100
+_PART = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+_WORK: Final = ("resource", "base_model", "script_type", "training_params")
+_UNRUN: Final = ("created", "tokenizing")
+_EARLY: Final = timedelta(minutes=10)
+"""How far its clock may stand behind ours."""
+_CANDIDATES: Final = 200
+"""Likely drafts that are read in full, the newest first: each read is a request."""
+_COMMIT = re.compile(r"[0-9a-f]{16,64}")
+_DEFAULTS: Final[Mapping[str, Any]] = {"use_lora": True}
+_DOCS = "https://docs.oxen.ai/fine-tuning-api"
+
+
+class Options(AccountOptions):
+    """`[providers.NAME]` of Oxen: one account is one repository."""
+
+    api_key: SecretRef | None = None
+    namespace: str = Field(pattern=_PART)
+    repo: str = Field(pattern=_PART)
+
+
+class TrainingParams(Table):
+    """The documented parameters by type; others pass as they are, since they differ by `script_type`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    batch_size: int | None = None
+    caption_column: str | None = None
+    gradient_accumulation: int | None = None
+    image_column: str | None = None
+    learning_rate: float | None = None
+    lora_alpha: int | None = None
+    lora_rank: int | None = None
+    sample_every: int | None = None
+    samples: int | None = None
+    steps: int | None = None
+    timestep_type: str | None = None
+    use_lora: bool | None = None
+
+
+class Spec(manifest.Spec):
+    """The fields of CreateFineTuneRequest; there is no name."""
+
+    base: ClassVar[str] = "base_model"
+
+    resource: str = Field(min_length=1)
+    base_model: str = Field(min_length=1)
+    script_type: Literal[
+        "text_generation",
+        "text_chat_messages",
+        "image_generation",
+        "image_editing",
+        "image_to_text",
+        "image_to_video",
+        "text_to_video",
+        "multi_image_editing",
+    ]
+    training_params: TrainingParams | None = None
+    is_public: bool | None = None
+    oxen_model_path: str | None = None
+
+
+class Oxen(Provider):
+    """A draft, then `run`; the job can be stopped."""
+
+    kind = "oxen"
+    title = "Oxen.ai"
+    base_url = "https://hub.oxen.ai"
+    docs = f"{_DOCS}/fine_tunes/create-a-fine-tune-job"
+    credentials: ClassVar[Mapping[str, str]] = {"api_key": "OXEN_API_KEY"}
+    Options = Options
+    Spec = Spec
+    words: ClassVar[Mapping[str, Status]] = {
+        "created": Status.QUEUED,
+        "tokenizing": Status.QUEUED,
+        "enqueued": Status.QUEUED,
+        "pending": Status.QUEUED,
+        "running": Status.RUNNING,
+        "completed": Status.SUCCEEDED,
+        "deployed": Status.SUCCEEDED,
+        "errored": Status.FAILED,
+        "failed": Status.FAILED,
+        "stopped": Status.CANCELLED,
+    }
+    facts = Facts(
+        create_is_paid=Fact(False, f"{_DOCS}/fine_tunes/run-a-fine-tune-job"),
+        has_cancel=Fact(True, f"{_DOCS}/fine_tunes/stop-a-fine-tune-job"),
+        newest_first=Fact(True, f"{_DOCS}/fine_tunes/list-fine-tunes-for-a-user"),
+    )
+    steps = ("run",)
+
+    def __init__(self, http: Http, options: AccountOptions, vault: Vault) -> None:
+        super().__init__(http, options, vault)
+        if not isinstance(options, Options):
+            raise TypeError("not the options of Oxen")
+        self._path = f"/api/repos/{options.namespace}/{options.repo}/fine_tunes"
+
+    @classmethod
+    def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
+        """Return the data, the base model and how it is trained."""
+        return {key: spec[key] for key in _WORK if key in spec}
+
+    @classmethod
+    def matches(cls, run: Run, snapshot: Snapshot) -> bool:
+        """Recognise a draft by its fields, and by its time where `run` was sent, in place of a marker."""
+        if run.sent_at is not None and (
+            snapshot.created_at is None or snapshot.created_at < run.sent_at - _EARLY
+        ):
+            return False
+        return cls.same_work(run, snapshot)
+
+    @classmethod
+    def same_work(cls, run: Run, snapshot: Snapshot) -> bool:
+        """Compare what both name, allowing for the two forms of a resource and for defaults spelled out."""
+        asked, shown = cls.echo(run.spec), snapshot.echo
+        return (
+            all(shown.get(key, asked.get(key)) == asked.get(key) for key in ("base_model", "script_type"))
+            and _same_resource(asked.get("resource"), shown.get("resource", asked.get("resource")))
+            and _same_params(asked.get("training_params"), shown.get("training_params"))
+        )
+
+    async def create(self, run: Run) -> Snapshot:
+        """Make the draft, which trains nothing yet."""
+        reply = await self.http.call("POST", self._path, json=run.spec, creating=True, expect=(200, 201))
+        with after_create():
+            return _job(reply.payload)
+
+    async def list(self, cursor: str | None = None) -> Page:
+        """Read page number `cursor`, newest first."""
+        page = int(cursor or 1)
+        params: dict[str, str | int] = {"page": page, "page_size": _SIZE, "sort": "newest"}
+        reply = await self.http.call("GET", self._path, params=params, endpoint=True)
+        rows = records(record(reply.payload, "the page").get("fine_tunes"), "fine_tunes")
+        items = tuple(map(_snapshot, rows))
+        return Page(items=items, next=str(page + 1) if _may_go_on(len(items)) else None)
+
+    async def find(self, run: Run, listed: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
+        """Read each likely draft in full: a listing shows neither data nor parameters."""
+        found = []
+        likely = [snapshot for snapshot in listed if self.matches(run, snapshot)]
+        for snapshot in likely[:_CANDIDATES]:
+            try:
+                full = await self.get(snapshot.remote_id)
+            except Missing:
+                continue
+            if self.matches(run, full):
+                found.append(full)
+        return tuple(sorted(found, key=lambda one: str(one.created_at), reverse=True))
+
+    async def get(self, remote_id: str) -> Snapshot:
+        """Read one in full."""
+        reply = await self.http.call("GET", f"{self._path}/{remote_id}")
+        return asked_for(_job(reply.payload), remote_id)
+
+    async def step(self, name: str, run: Run) -> Snapshot | None:
+        """Start the draft, unless it is under way already: what a second `run` does is not documented."""
+        if run.remote_id is None:
+            raise ValueError("a run that has no id yet has no steps")
+        before = await self.get(run.remote_id)
+        if before.provider_status not in _UNRUN:
+            return before
+        try:
+            reply = await self.http.call("POST", f"{self._path}/{run.remote_id}/actions/run")
+        except Rejected:
+            after = await self.get(run.remote_id)
+            if after.provider_status in _UNRUN:
+                raise
+            return after
+        return _job(reply.payload)
+
+    async def cancel(self, remote_id: str) -> None:
+        """Stop it."""
+        await self.http.call("POST", f"{self._path}/{remote_id}/actions/stop")
+
+    async def delete(self, remote_id: str) -> None:
+        """Delete it."""
+        await self.http.call("DELETE", f"{self._path}/{remote_id}", expect=range(200, 300))
+
+    async def result(self, snapshot: Snapshot) -> JsonObject | None:
+        """Return what the job reports as made, else its id."""
+        reply = await self.http.call("GET", f"{self._path}/{snapshot.remote_id}")
+        job = record(record(reply.payload, "the answer").get("fine_tune"), "fine_tune")
+        made = {key: _place(job.get(key)) for key in ("deployed_model", "output_resource")}
+        extras = {key: value for key, value in made.items() if value}
+        return {"model": next(iter(extras.values()), snapshot.remote_id), **extras}
+
+
+def _may_go_on(count: int) -> bool:
+    """Say whether a page of `count` may have a successor, when only an empty page surely has none.
+
+    The largest page size is not documented: a round number below ours may be the server's own limit.
+    """
+    return count >= _SIZE or (count > 0 and (count % 10 == 0 or count == 25))
+
+
+def _job(payload: Any) -> Snapshot:
+    # The envelope has a `status` too, which is the request's and not the job's.
+    return _snapshot(record(record(payload, "the answer").get("fine_tune"), "fine_tune"))
+
+
+def _snapshot(item: Mapping[str, Any]) -> Snapshot:
+    said = word(item, "status")
+    echo = {key: item[key] for key in _WORK if item.get(key) is not None}
+    if "resource" in echo:
+        echo["resource"] = _place(echo["resource"])
+    return Snapshot(
+        remote_id=remote_id(item.get("id")),
+        status=Oxen.words.get(said),
+        provider_status=said,
+        echo=echo,
+        created_at=moment(item.get("created_at"), item.get("inserted_at")),
+        message=clean(maybe_text(item, "error")) or None,
+        name=clean(maybe_text(item, "name")) or None,
+    )
+
+
+def _place(value: Any) -> str:
+    """Write a resource, a text or `{path, version}`, as `version/path`."""
+    match value:
+        case str():
+            return clean(value)
+        case {"path": str(path), "version": str(version)} if version:
+            return clean(f"{version}/{path}")
+        case {"path": str(path)}:
+            return clean(path)
+        case _:
+            return ""
+
+
+def _same_resource(asked: str | None, shown: str | None) -> bool:
+    """Compare `branch/path`; the answer may give a branch as the commit it stood at, or leave it out."""
+    if asked is None or shown is None or asked == shown:
+        return True
+    branch, _, path = shown.partition("/")
+    if _COMMIT.fullmatch(branch):
+        return asked.partition("/")[2] == path
+    return asked.partition("/")[2] == shown
+
+
+def _same_params(asked: Any, shown: Any) -> bool:
+    """Compare parameters, less those that only spell out what is the default."""
+    return shown is None or _told(asked or {}) == _told(shown)
+
+
+def _told(params: Any) -> Mapping[str, Any]:
+    given = record(params, "training_params")
+    return {
+        key: value for key, value in given.items() if value is not None and (key, value) != ("use_lora", True)
+    }

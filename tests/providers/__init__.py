@@ -1,0 +1,1 @@
+"""Tests of `orchestrator.providers` by values and by canned bytes."""

@@ -1,0 +1,200 @@
+"""Bounded, strict reading, and the waits that answers ask for."""
+
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import Misread
+from orchestrator.providers import _read
+from orchestrator.providers._limit import Limiter
+from orchestrator.providers._meaning import LONGEST_WAIT, quota_wait, retry_after
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_json_is_read_as_it_is(value: Any) -> None:
+    assert _read.parse(json.dumps(value).encode()) == value
+
+
+@given(st.binary() | st.text(alphabet='[]{}",:0123456789eE-+. \\untrfals').map(str.encode))
+def test_any_bytes_are_read_or_misread(body: bytes) -> None:
+    with contextlib.suppress(Misread):
+        _read.parse(body)
+
+
+@given(JSON)
+def test_words_are_found_in_anything(value: Any) -> None:
+    assert isinstance(_read.words(value), str)
+
+
+@given(st.text(), st.integers(min_value=1, max_value=600))
+def test_clean_text_is_printable_and_short(text: str, cap: int) -> None:
+    cleaned = _read.clean(text, cap)
+    assert len(cleaned) <= cap
+    assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in cleaned)
+    assert not set(cleaned) & set("\u200b\u200e\u200f\u202a\u202e\u2066\u2069\ufeff\u2028")
+    cleaned.encode()
+
+
+@pytest.mark.parametrize("value", ["a", "ft_1", "a.b:c-d", "x" * 128, "..."])
+def test_an_id_of_a_known_form(value: str) -> None:
+    assert _read.remote_id(value) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["", ".", "..", "a/b", "../x", "a b", "a\n", "ä", "x" * 129, "a%2f", "a?b", None, 1, [], True]
+)
+def test_an_id_that_goes_into_no_path(value: object) -> None:
+    with pytest.raises(Misread):
+        _read.remote_id(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("2026-11-21T12:00:00Z", datetime(2026, 11, 21, 12, tzinfo=UTC)),
+        ("2026-11-21T12:00:00.123456789Z", datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)),
+        ("2026-11-21T14:00:00+02:00", datetime(2026, 11, 21, 12, tzinfo=UTC)),
+        ("2026-11-21T12:00:00", datetime(2026, 11, 21, 12, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+23:59", None),
+        ("soon", None),
+        (None, None),
+        (1795262400, None),
+    ],
+)
+def test_a_moment(value: object, found: datetime | None) -> None:
+    assert _read.moment(value) == found
+
+
+def test_the_first_moment_that_is_one_counts() -> None:
+    assert _read.moment(None, "2026-11-21T12:00:00Z") == datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+DATE = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 30 ", 30.0),
+        ("9" * 5000, LONGEST_WAIT),
+        ("-1", None),
+        ("1.5", None),
+        ("nan", None),
+        ("inf", None),
+        ("٣", None),
+        ("", None),
+        ("soon", None),
+        (format_datetime(DATE + timedelta(seconds=60), usegmt=True), 60.0),
+        (format_datetime(DATE - timedelta(seconds=60), usegmt=True), None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_WAIT),
+        ("Fri, 99 Foo 2026 99:99:99 GMT", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert retry_after({"retry-after": value, "date": format_datetime(DATE, usegmt=True)}) == seconds
+
+
+def test_retry_after_without_the_providers_clock() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    assert retry_after({"retry-after": soon}) == pytest.approx(3600, abs=120)
+    assert retry_after({}) is None
+
+
+@given(st.text())
+def test_any_header_is_survived(value: str) -> None:
+    for found in (retry_after({"retry-after": value}), quota_wait({"ratelimit": value})):
+        assert found is None or 0 <= found <= LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ('"default";r=50;t=30', 0),
+        ('"default";r=0;t=30', 30),
+        ('"a";r=0;t=5, "b";r=0;t=9', 9),
+        ("", 0),
+        ('"default";r=0;t=999999999', LONGEST_WAIT),
+    ],
+)
+def test_quota(value: str, seconds: float) -> None:
+    assert quota_wait({"ratelimit": value}) == seconds
+
+
+class Clock:
+    """A monotonic clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+async def test_a_burst_then_the_rate() -> None:
+    clock = Clock()
+    limiter = Limiter(10.0, clock=clock, sleep=clock.sleep)
+    for _ in range(25):
+        assert await limiter.wait(60) == 0
+    assert sum(seconds > 0.01 for seconds in clock.slept) == 20
+    assert clock.now - 1000 == pytest.approx(2.0)
+
+
+async def test_a_slow_rate_has_no_burst() -> None:
+    clock = Clock()
+    limiter = Limiter(0.1, clock=clock, sleep=clock.sleep)
+    assert await limiter.wait(5) == 0
+    assert await limiter.wait(5) == pytest.approx(10)
+    clock.now += 10
+    assert await limiter.wait(5) == 0
+
+
+async def test_a_push_back_holds_and_leaves_no_burst() -> None:
+    clock = Clock()
+    limiter = Limiter(10.0, clock=clock, sleep=clock.sleep)
+    limiter.push_back(30)
+    assert await limiter.wait(20) == pytest.approx(30)
+    assert await limiter.wait(40) == 0
+    assert clock.now == pytest.approx(1030)
+    assert await limiter.wait(40) == 0
+    assert clock.now == pytest.approx(1030.1)
+
+
+async def test_a_push_back_holds_for_one_that_sleeps() -> None:
+    clock = Clock()
+
+    async def sleep(seconds: float) -> None:
+        await clock.sleep(seconds)
+        if len(clock.slept) == 1:
+            limiter.push_back(50)
+
+    limiter = Limiter(1.0, clock=clock, sleep=sleep)
+    assert await limiter.wait(100) == 0
+    assert await limiter.wait(100) == 0
+    assert clock.now >= 1051
+
+
+async def test_nobody_waits_longer_than_allowed() -> None:
+    clock = Clock()
+    limiter = Limiter(1.0, clock=clock, sleep=clock.sleep)
+    waits = [await limiter.wait(0.5) for _ in range(100)]
+    assert waits.count(0) == 1
+    assert clock.slept == []

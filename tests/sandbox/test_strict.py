@@ -1,0 +1,146 @@
+"""What the specifications do not allow is refused in the provider's own form, and entered in the ledger."""
+
+from typing import Any
+
+import pytest
+
+from .box import CARTESIA_JOB, COHERE_JOB, CREATES, HEADERS, Box
+
+
+def refused(box: Box, status: int, **request: Any) -> str:
+    before = box.ledger()["created"]
+    reply = box.client.request(**request)
+    assert reply.status_code == status, reply.text
+    last = box.ledger(limit=1)
+    assert last["requests"][0]["outcome"] == "refused"
+    assert last["created"] == before
+    return str(last["requests"][0]["reason"])
+
+
+@pytest.mark.parametrize("provider", CREATES)
+@pytest.mark.parametrize("flaw", ["unknown", "missing", "type", "list", "form", "query"])
+def test_a_create_with_a_flaw(shared: Box, provider: str, flaw: str) -> None:
+    path, body = CREATES[provider]
+    first = next(iter(body))
+    request: dict[str, Any] = {"method": "POST", "url": path, "json": dict(body)}
+    match flaw:
+        case "unknown":
+            request["json"]["surprise"] = 1
+        case "missing":
+            del request["json"][first]
+        case "type":
+            request["json"][first] = 7
+        case "list":
+            request["json"] = [1]
+        case "form":
+            request.pop("json")
+            request["data"] = {"name": "n"}
+        case "query":
+            request["params"] = {"dry": "1"}
+    words = {"unknown": "surprise", "missing": first, "type": first, "query": "dry"}
+    assert words.get(flaw, "body" if flaw == "list" else "content type") in refused(shared, 400, **request)
+
+
+@pytest.mark.parametrize("provider", CREATES)
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [(None, 401), ("Basic x", 401), ("Bearer", 401), ("Bearer refuse-me", 401), ("Bearer forbid-me", 403)],
+)
+def test_a_key_that_is_not_taken(shared: Box, provider: str, header: str | None, status: int) -> None:
+    request = shared.client.build_request("GET", CREATES[provider][0])
+    del request.headers["authorization"]
+    if header is not None:
+        request.headers["authorization"] = header
+    assert shared.client.send(request).status_code == status
+
+
+@pytest.mark.parametrize("provider", CREATES)
+def test_the_slash_at_the_end_must_be_as_documented(shared: Box, provider: str) -> None:
+    path, body = CREATES[provider]
+    other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+    assert "no such address" in refused(shared, 404, method="POST", url=other, json=body)
+
+
+@pytest.mark.parametrize(
+    "versions", [[], ["2026-08-14"], ["2026-03-01", "2026-03-01"], ["2026-03-01, 2026-08-14"]]
+)
+def test_cartesia_takes_one_version_once(shared: Box, versions: list[str]) -> None:
+    headers = [("authorization", HEADERS["authorization"]), *(("Cartesia-Version", one) for one in versions)]
+    request = shared.client.build_request("POST", "/cartesia/fine-tunes/", json=CARTESIA_JOB)
+    del request.headers["cartesia-version"]
+    request.headers = type(request.headers)([*request.headers.multi_items(), *headers[1:]])
+    reply = shared.client.send(request)
+    assert reply.status_code == 400
+    assert reply.json()["error_code"] == "invalid_version"
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "ten", "1.0", "", "+5"])
+def test_a_limit_is_1_to_100(shared: Box, limit: str) -> None:
+    reason = refused(shared, 400, method="GET", url="/cartesia/fine-tunes/", params={"limit": limit})
+    assert "limit" in reason
+
+
+def test_methods_and_bodies_that_are_not_documented(shared: Box) -> None:
+    refused(shared, 405, method="PUT", url="/cartesia/fine-tunes/")
+    refused(shared, 400, method="GET", url="/cartesia/fine-tunes/", content=b"x")
+    refused(shared, 404, method="GET", url="/cartesia/fine-tunes/ft_none")
+    refused(shared, 400, method="GET", url="/cartesia/fine-tunes/", params={"starting_after": "ft_none"})
+
+
+def test_values_out_of_their_range(shared: Box) -> None:
+    path = CREATES["cohere"][0]
+    settings: Any = {**COHERE_JOB["settings"], "hyperparameters": {"train_epochs": 11}}
+    assert "train_epochs" in refused(
+        shared, 400, method="POST", url=path, json={"name": "n", "settings": settings}
+    )
+    settings = {"base_model": {"base_type": "BASE_TYPE_ODD"}, "dataset_id": "d"}
+    assert "base_type" in refused(
+        shared, 400, method="POST", url=path, json={"name": "n", "settings": settings}
+    )
+    reply = shared.create("oxen", script_type="poetry")
+    assert reply.status_code == 400
+    assert reply.json()["status"] == "error"
+
+
+def test_oxen_training_params_are_open(shared: Box) -> None:
+    assert shared.create("oxen", training_params={"epochs": 3, "anything": [1]}).status_code == 201
+    assert shared.create("oxen", training_params={"lora_rank": "8"}).status_code == 400
+
+
+def test_cloudflare_assets(sandbox: Box) -> None:
+    made = sandbox.create("cloudflare").json()["result"]
+    base = CREATES["cloudflare"][0]
+
+    def send(name: str, content: bytes, key: str) -> Any:
+        form = {"data": {"file_name": name}, "files": {"file": (name, content)}}
+        return sandbox.client.post(f"{base}/{key}/finetune-assets", **form).json()  # type: ignore[arg-type] # two kinds in one dict
+
+    config = b'{"model_type": "llama", "r": 8}'
+    assert not send("other.json", config, made["id"])["success"]
+    assert not send("adapter_config.json", b"{}", made["id"])["success"]
+    assert send("adapter_config.json", config, made["id"])["success"]
+    assert send("adapter_model.safetensors", b"\r\n--x\x00", made["name"])["success"]
+    again = send("adapter_config.json", config, made["id"])
+    assert "already exists" in again["errors"][0]["message"]
+    parts = sandbox.ledger(provider="cloudflare")["requests"][-2]["body"]["parts"]
+    assert [part["size"] for part in parts] == [25, 6]
+
+
+def test_cloudflare_has_thirty_slots(sandbox: Box) -> None:
+    sandbox.client.post("/_sandbox/seed", json={"provider": "cloudflare", "account": "acc", "count": 29})
+    assert sandbox.create("cloudflare").status_code == 200
+    full = sandbox.create("cloudflare")
+    assert full.status_code == 400
+    assert "MAX_ASSETS_ERROR" in full.json()["errors"][0]["message"]
+    assert len(sandbox.lists("cloudflare")["result"]) == 30
+
+
+def test_oxen_run_and_stop_mind_the_state(sandbox: Box) -> None:
+    job = f"{CREATES['oxen'][0]}/{sandbox.create('oxen').json()['fine_tune']['id']}"
+    assert sandbox.client.post(f"{job}/actions/stop").status_code == 400
+    assert sandbox.ledger()["paid"]["oxen"] == []
+    assert sandbox.client.post(f"{job}/tokenize").json()["fine_tune"]["status"] == "tokenizing"
+    assert sandbox.client.post(f"{job}/actions/run").status_code == 200
+    assert sandbox.client.post(f"{job}/actions/run").status_code == 400
+    assert sandbox.client.post(f"{job}/actions/stop").json()["fine_tune"]["status"] == "stopped"
+    assert len(sandbox.ledger()["paid"]["oxen"]) == 1

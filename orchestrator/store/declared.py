@@ -1,0 +1,119 @@
+"""The jobs as they were last applied, and the one transaction that applies a plan."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from orchestrator.core.enact import Writes
+from orchestrator.core.job import JsonObject
+from orchestrator.core.plan import Known, Record
+from orchestrator.core.run import Run, Status
+from orchestrator.store.commit import Routing, cancel_unsent, commit, lock, lock_jobs, notify
+from orchestrator.store.database import Database, Tx
+from orchestrator.store.rows import record_values, run_values, to_known, to_record, to_run
+from orchestrator.store.tables import jobs, runs
+
+Decide = Callable[[Mapping[str, Record], Sequence[Known], datetime], Writes]
+
+BATCH = 500
+"""Names in one statement; SQLite allows 32,766 parameters, PostgreSQL 65,535."""
+
+
+class Declared:
+    """The recorded jobs of one project."""
+
+    def __init__(self, database: Database, project: str) -> None:
+        self._database = database
+        self._project = project
+
+    async def state(self) -> tuple[Mapping[str, Record], Sequence[Known]]:
+        """Read all that a plan compares with."""
+        return await self._database.read(self._state)
+
+    async def _state(self, tx: Tx) -> tuple[Mapping[str, Record], Sequence[Known]]:
+        found = await tx.execute(sa.select(jobs).where(jobs.c.project == self._project).order_by(jobs.c.name))
+        records = {row.name: to_record(row) for row in found}
+        names = ("id", "job", "account", "fingerprint", "attempt", "status", "remote_id", "cancel")
+        known = await tx.execute(
+            sa.select(*(runs.c[name] for name in names))
+            .where(runs.c.project == self._project)
+            .order_by(runs.c.created_at, runs.c.id)
+        )
+        return records, [to_known(row) for row in known]
+
+    async def reconcile(self, decide: Decide, routing: Routing) -> Writes:
+        """Let `decide` see the state and write what it says, all in one transaction."""
+
+        async def work(tx: Tx) -> Writes:
+            await lock_jobs(tx, self._project)
+            records, known = await self._state(tx)
+            writes = decide(records, known, tx.now)
+            await self._write(tx, writes, records, routing)
+            return writes
+
+        return await self._database.write(work)
+
+    async def _write(self, tx: Tx, writes: Writes, before: Mapping[str, Record], routing: Routing) -> None:
+        changed = [record for record in writes.records if before.get(record.name) != record]
+        if changed:
+            await tx.execute(self._upsert(tx), [record_values(record, self._project) for record in changed])
+        if writes.runs:
+            await tx.execute(sa.insert(runs), [run_values(run) for run in writes.runs])
+        await lock(tx, runs.c.id.in_(writes.cancels))
+        for run_id in writes.cancels:
+            await request_cancel(tx, self._project, run_id, "cancel", routing)
+        await self._managed(tx, [record.name for record in writes.records], True)
+        await self._managed(tx, writes.unmanaged, False)
+        if writes.runs or writes.cancels:
+            await notify(tx, self._project)
+
+    async def _managed(self, tx: Tx, names: Sequence[str], managed: bool) -> None:
+        for start in range(0, len(names), BATCH):
+            await tx.execute(
+                sa.update(jobs)
+                .where(
+                    jobs.c.project == self._project,
+                    jobs.c.name.in_(names[start : start + BATCH]),
+                    jobs.c.managed != managed,
+                )
+                .values(managed=managed)
+            )
+
+    def _upsert(self, tx: Tx) -> Any:
+        insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
+        statement = insert(jobs)
+        updated = {c.name: statement.excluded[c.name] for c in jobs.c if not c.primary_key}
+        return statement.on_conflict_do_update(index_elements=["project", "name"], set_=updated)
+
+    async def specs(self, run_ids: Sequence[str]) -> Mapping[str, JsonObject]:
+        """Read what the runs were bought with, by run id."""
+
+        async def work(tx: Tx) -> Mapping[str, JsonObject]:
+            specs: dict[str, JsonObject] = {}
+            for start in range(0, len(run_ids), BATCH):
+                part = run_ids[start : start + BATCH]
+                for row in await tx.execute(sa.select(runs.c.id, runs.c.spec).where(runs.c.id.in_(part))):
+                    specs[row.id] = row.spec
+            return specs
+
+        return await self._database.read(work)
+
+
+async def request_cancel(tx: Tx, project: str, run_id: str, how: str, routing: Routing) -> Run:
+    """Ask for a run's end: at once where nothing was sent, else by the loop that speaks to the provider."""
+    row = (await tx.execute(sa.select(runs).where(runs.c.id == run_id).with_for_update())).one()
+    run = to_run(row)
+    if run.status is Status.PENDING:
+        # Whoever holds it has not sent it: that begins with a commit, which this one makes fail.
+        moved = cancel_unsent(run, tx)
+        await commit(tx, project, [moved], routing)
+        return moved.run
+    if not run.status.final:
+        await tx.execute(
+            sa.update(runs).where(runs.c.id == run_id).values(cancel=how, cancel_sent=False, due_at=tx.now)
+        )
+        await notify(tx, project)
+    return run

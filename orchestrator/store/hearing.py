@@ -1,0 +1,221 @@
+"""How hooks and their origins stand: switched off, failing, resting; healed when their table changes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from orchestrator.core.delivery import DeliveryState
+from orchestrator.core.receiver import Breaker, Hearing
+from orchestrator.store.commit import notify
+from orchestrator.store.database import Database, Tx
+from orchestrator.store.rows import PENDING, hearing_values, to_hearing
+from orchestrator.store.tables import deliveries, hooks, origins
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declared:
+    """What the files say of a hook, as far as it is remembered."""
+
+    digest: str
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HookStanding:
+    """One hook, what waits for it, and since when its origin rests."""
+
+    hearing: Hearing
+    waiting: int = 0
+    rests_until: datetime | None = None
+
+
+async def lock_gate(tx: Tx, project: str, hook: str, origin: str) -> None:
+    """Let nobody else write how a hook and its origin stand until this transaction ends."""
+    if tx.connection.dialect.name == "postgresql":
+        mine = sa.and_(hooks.c.project == project, hooks.c.name == hook)
+        await tx.execute(sa.select(hooks.c.name).where(mine).with_for_update())
+        shared = sa.and_(origins.c.project == project, origins.c.origin == origin)
+        await tx.execute(sa.select(origins.c.origin).where(shared).with_for_update())
+
+
+async def read_gate(tx: Tx, project: str, hook: str, origin: str) -> tuple[Hearing, Breaker]:
+    """Read how a hook and its origin stand; what was never in trouble has no row."""
+    resting = sa.and_(origins.c.project == hooks.c.project, origins.c.origin == origin)
+    row = (
+        await tx.execute(
+            sa.select(hooks, origins.c.failures, origins.c.open_until)
+            .outerjoin(origins, resting)
+            .where(hooks.c.project == project, hooks.c.name == hook)
+        )
+    ).one_or_none()
+    if row is None:
+        return Hearing(name=hook, origin=origin), Breaker()
+    hearing = replace(to_hearing(row), origin=origin)
+    return hearing, Breaker(failures=row.failures or 0, open_until=row.open_until)
+
+
+async def write_hearing(tx: Tx, project: str, hearing: Hearing) -> None:
+    """Write how a hook stands."""
+    values = hearing_values(hearing)
+    await _put(tx, hooks, {"project": project, "name": hearing.name}, values)
+
+
+async def write_breaker(
+    tx: Tx, project: str, origin: str, breaker: Breaker, *, seen: Breaker | None = None
+) -> bool:
+    """Write how an origin stands; with `seen`, only where it still stands so."""
+    values = {"failures": breaker.failures, "open_until": breaker.open_until}
+    if seen is None:
+        await _put(tx, origins, {"project": project, "origin": origin}, values)
+        return True
+    changed = await tx.execute(
+        sa.update(origins)
+        .where(
+            origins.c.project == project,
+            origins.c.origin == origin,
+            origins.c.open_until == seen.open_until,
+        )
+        .values(values)
+    )
+    return changed.rowcount == 1
+
+
+async def _put(tx: Tx, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
+    rest = {name: value for name, value in values.items() if name not in key}
+    await tx.execute(
+        insert(table).values({**key, **rest}).on_conflict_do_update(index_elements=list(key), set_=rest)
+    )
+
+
+class Hearings:
+    """How the hooks of one project stand."""
+
+    def __init__(self, database: Database, project: str) -> None:
+        self._database = database
+        self._project = project
+
+    async def declare(self, tables: Mapping[str, Declared]) -> Sequence[str]:
+        """Remember the tables of the files, and heal every hook whose table changed; returns their names."""
+        if await self._same(tables):
+            return ()
+
+        async def work(tx: Tx) -> Sequence[str]:
+            known = {one.name: one for one in await self._rows(tx)}
+            changed = []
+            for name, table in tables.items():
+                before = known.get(name)
+                if before is not None and before.digest == table.digest and before.declared:
+                    continue
+                fresh = Hearing(name=name, origin=table.origin, digest=table.digest)
+                if before is not None and before.digest:
+                    changed.append(name)
+                    await heal(tx, self._project, before)
+                await write_hearing(tx, self._project, fresh)
+            await tx.execute(
+                sa.update(hooks)
+                .where(hooks.c.project == self._project, hooks.c.name.not_in(list(tables)))
+                .values(declared=False)
+            )
+            await notify(tx, self._project)
+            return changed
+
+        return await self._database.write(work)
+
+    async def _same(self, tables: Mapping[str, Declared]) -> bool:
+        async def work(tx: Tx) -> bool:
+            rows = await self._rows(tx)
+            return {one.name: one.digest for one in rows if one.declared} == {
+                name: table.digest for name, table in tables.items()
+            }
+
+        return await self._database.read(work)
+
+    async def _rows(self, tx: Tx) -> Sequence[Hearing]:
+        found = await tx.execute(
+            sa.select(hooks).where(hooks.c.project == self._project).order_by(hooks.c.name)
+        )
+        return [to_hearing(row) for row in found]
+
+    async def unfit(self, name: str, why: str | None) -> bool:
+        """Remember that a hook cannot work, or that it can; what waits is sent once it can.
+
+        Says whether that is news.
+        """
+
+        async def work(tx: Tx) -> bool:
+            mine = sa.and_(hooks.c.project == self._project, hooks.c.name == name)
+            row = (await tx.execute(sa.select(hooks).where(mine))).one_or_none()
+            if row is None or row.unfit == why:
+                return False
+            await tx.execute(sa.update(hooks).where(mine).values(unfit=why))
+            if why is None:
+                await _hurry(tx, self._project, name)
+                await notify(tx, self._project)
+            return True
+
+        return await self._database.write(work)
+
+    async def all(self) -> Sequence[HookStanding]:
+        """Return every hook that is declared or that something waits for."""
+
+        async def work(tx: Tx) -> Sequence[HookStanding]:
+            counted = await tx.execute(
+                sa.select(deliveries.c.hook, sa.func.count().label("waiting"))
+                .where(deliveries.c.project == self._project, deliveries.c.state == PENDING)
+                .group_by(deliveries.c.hook)
+            )
+            waiting = {row.hook: int(row.waiting) for row in counted}
+            found = await tx.execute(sa.select(origins).where(origins.c.project == self._project))
+            resting = {
+                row.origin: row.open_until for row in found if row.open_until and row.open_until > tx.now
+            }
+            known = {one.name: one for one in await self._rows(tx)}
+            unknown = {name: Hearing(name=name, declared=False) for name in waiting if name not in known}
+            return [
+                HookStanding(hearing=one, waiting=waiting.get(name, 0), rests_until=resting.get(one.origin))
+                for name, one in sorted((known | unknown).items())
+                if one.declared or waiting.get(name)
+            ]
+
+        return await self._database.read(work)
+
+
+async def heal(tx: Tx, project: str, before: Hearing) -> None:
+    """Switch a hook on again: what waits is due now, what its switching off ended is sent after all."""
+    if before.off_at is not None:
+        await tx.execute(
+            sa.update(deliveries)
+            .where(
+                deliveries.c.project == project,
+                deliveries.c.hook == before.name,
+                deliveries.c.state == DeliveryState.DEAD,
+                deliveries.c.settled_at >= before.off_at,
+            )
+            .values(state=DeliveryState.PENDING, settled_at=None, attempts=0, due_at=tx.now)
+        )
+    mine = sa.and_(hooks.c.project == project, hooks.c.name == before.name)
+    well = {"off": None, "off_at": None, "failing_since": None, "refusals": 0, "code": None, "answer": None}
+    await tx.execute(sa.update(hooks).where(mine).values(well))
+    await tx.execute(
+        sa.delete(origins).where(origins.c.project == project, origins.c.origin == before.origin)
+    )
+    await _hurry(tx, project, before.name)
+
+
+async def _hurry(tx: Tx, project: str, hook: str) -> None:
+    await tx.execute(
+        sa.update(deliveries)
+        .where(
+            deliveries.c.project == project,
+            deliveries.c.hook == hook,
+            deliveries.c.state == PENDING,
+            deliveries.c.attempts > 0,
+            deliveries.c.lease_until.is_(None),
+        )
+        .values(due_at=tx.now, attempts=0)
+    )

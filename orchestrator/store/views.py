@@ -1,0 +1,125 @@
+"""What people ask: jobs with their current run, a job's history, events."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.core.event import Event
+from orchestrator.core.plan import Record
+from orchestrator.core.run import FINAL, Reason, Run, Status
+from orchestrator.store.database import Database, Tx
+from orchestrator.store.rows import to_event, to_record, to_run
+from orchestrator.store.tables import events, jobs, runs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """A recorded job and the run that it stands by; `managed` is false once it left the files."""
+
+    record: Record
+    run: Run | None
+    managed: bool
+
+
+class Views:
+    """Reads that decide nothing."""
+
+    def __init__(self, database: Database, project: str) -> None:
+        self._database = database
+        self._project = project
+
+    async def standings(self, names: Sequence[str] | None = None) -> Sequence[Standing]:
+        """Return the recorded jobs by name, all or those of `names`."""
+
+        async def work(tx: Tx) -> Sequence[Standing]:
+            where = [jobs.c.project == self._project]
+            if names is not None:
+                where.append(jobs.c.name.in_(list(names)))
+            found = (await tx.execute(sa.select(jobs).where(*where).order_by(jobs.c.name))).all()
+            latest = await self._latest(tx, names)
+            return [
+                Standing(
+                    record=to_record(row),
+                    run=latest.get((row.name, row.account, row.fingerprint)),
+                    managed=row.managed,
+                )
+                for row in found
+            ]
+
+        return await self._database.read(work)
+
+    async def _latest(self, tx: Tx, names: Sequence[str] | None) -> dict[tuple[str, str, str], Run]:
+        where = [
+            runs.c.project == jobs.c.project,
+            runs.c.job == jobs.c.name,
+            runs.c.account == jobs.c.account,
+            runs.c.fingerprint == jobs.c.fingerprint,
+            runs.c.project == self._project,
+        ]
+        if names is not None:
+            where.append(runs.c.job.in_(list(names)))
+        found = await tx.execute(sa.select(runs).where(*where).order_by(runs.c.attempt))
+        return {(run.job, run.account, run.fingerprint): run for run in map(to_run, found)}
+
+    async def moving(self) -> int:
+        """Count the runs that neither are final nor wait for a person's decision about a lost answer."""
+
+        async def work(tx: Tx) -> int:
+            stuck = sa.and_(
+                runs.c.status == Status.IN_DOUBT,
+                sa.func.coalesce(runs.c.reason, "").in_((Reason.PARKED, Reason.CONFLICT)),
+            )
+            counted = sa.select(sa.func.count()).where(
+                runs.c.project == self._project, runs.c.status.not_in(FINAL), sa.not_(stuck)
+            )
+            return int((await tx.execute(counted)).scalar_one())
+
+        return await self._database.read(work)
+
+    async def history(self, job: str) -> Sequence[Run]:
+        """Return every run of `job`, oldest first."""
+
+        async def work(tx: Tx) -> Sequence[Run]:
+            found = await tx.execute(
+                sa.select(runs)
+                .where(runs.c.project == self._project, runs.c.job == job)
+                .order_by(runs.c.created_at, runs.c.attempt)
+            )
+            return [to_run(row) for row in found]
+
+        return await self._database.read(work)
+
+    async def events(
+        self, *, job: str | None = None, after: int | None = None, most: int = 1000
+    ) -> Sequence[Event]:
+        """Return events oldest first: those after an id, else the latest `most`."""
+
+        async def work(tx: Tx) -> Sequence[Event]:
+            where: list[Any] = [events.c.project == self._project]
+            if job is not None:
+                where.append(events.c.job == job)
+            statement = sa.select(events).where(*where)
+            if after is not None:
+                found = await tx.execute(
+                    statement.where(events.c.id > after).order_by(events.c.id).limit(most)
+                )
+                return [to_event(row) for row in found]
+            found = await tx.execute(statement.order_by(events.c.id.desc()).limit(most))
+            return [to_event(row) for row in found][::-1]
+
+        return await self._database.read(work)
+
+    async def unclaimed(self) -> Sequence[Run]:
+        """Return the runs whose job no file declares, as far as an import may take them over."""
+
+        async def work(tx: Tx) -> Sequence[Run]:
+            found = await tx.execute(
+                sa.select(runs)
+                .join(jobs, sa.and_(jobs.c.project == runs.c.project, jobs.c.name == runs.c.job))
+                .where(runs.c.project == self._project, sa.not_(jobs.c.managed))
+            )
+            return [to_run(row) for row in found]
+
+        return await self._database.read(work)

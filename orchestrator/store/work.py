@@ -1,0 +1,242 @@
+"""The runs as work: claimed under a lease, moved by guarded commits, released when done."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator import crashpoint
+from orchestrator.core.run import FINAL, OPEN, Reason, Run, Status, Transition
+from orchestrator.errors import LeaseLost
+from orchestrator.store.commit import Routing, commit, lock
+from orchestrator.store.database import Database, Tx
+from orchestrator.store.rows import run_values, to_run
+from orchestrator.store.tables import WANTED, accounts, deliveries, runs
+
+LEASE = timedelta(seconds=crashpoint.lease(120))
+"""Longer than any exchange with a provider but an upload, which renews it."""
+
+
+class Work:
+    """The runs of one project."""
+
+    def __init__(self, database: Database, project: str, owner: str) -> None:
+        self._database = database
+        self._project = project
+        self._owner = owner
+
+    async def commit(self, transitions: Sequence[Transition], routing: Routing) -> None:
+        """Write `transitions`; raises `LeaseLost` where one is no longer ours to move."""
+
+        async def work(tx: Tx) -> None:
+            for run in (transition.before for transition in transitions):
+                # Its holder writes without a new epoch, so that what was read here may be old by now.
+                if run.owner != self._owner and run.lease_until is not None and run.lease_until >= tx.now:
+                    raise LeaseLost("another worker is at work on the run")
+            await commit(tx, self._project, transitions, routing)
+
+        await self._database.write(work)
+
+    async def insert(self, transition: Transition, routing: Routing) -> None:
+        """Store a run that was not known here, with what is known of it by now."""
+
+        async def work(tx: Tx) -> None:
+            await tx.execute(sa.insert(runs), [run_values(transition.before)])
+            await commit(tx, self._project, [transition], routing)
+
+        await self._database.write(work)
+
+    async def move(self, run: Run, step: Callable[[Run, datetime], Transition], routing: Routing) -> Run:
+        """Commit what `step` makes of `run` at the database's own time, and return it."""
+
+        async def work(tx: Tx) -> Run:
+            transition = step(run, tx.now)
+            await commit(tx, self._project, [transition], routing)
+            return transition.run
+
+        return await self._database.write(work)
+
+    async def claim_sends(self, account: str, *, most: int, max_running: int | None) -> Sequence[Run]:
+        """Claim pending runs that may be sent now, oldest first, within the account's `max_running`.
+
+        The runs beyond it are left with the reason `limit`.
+        """
+
+        async def work(tx: Tx) -> Sequence[Run]:
+            await tx.execute(self._account(account).with_for_update())
+            room = most
+            if max_running is not None:
+                room = min(most, max_running - await self._open(tx, account))
+            due = [self._mine(account), runs.c.status == Status.PENDING, self._free(tx), self._due(tx)]
+            due.append(self._unblocked())
+            claimed = await self._claim(tx, due, room) if room > 0 else []
+            if max_running is not None and room < most:
+                await self._limit(tx, due, claimed)
+            return claimed
+
+        return await self._database.write(work)
+
+    async def _limit(self, tx: Tx, due: Sequence[Any], claimed: Sequence[Run]) -> None:
+        beyond = [*due, runs.c.id.not_in([run.id for run in claimed]), runs.c.reason.is_(None)]
+        await lock(tx, *beyond)
+        await tx.execute(
+            sa.update(runs)
+            .where(*beyond)
+            .values(reason=Reason.LIMIT, message="waits for a free place: max_running of its account")
+        )
+
+    async def _open(self, tx: Tx, account: str) -> int:
+        taken = sa.or_(
+            runs.c.status.in_(OPEN), sa.and_(runs.c.status == Status.PENDING, runs.c.lease_until >= tx.now)
+        )
+        count = await tx.execute(sa.select(sa.func.count()).where(self._mine(account), taken))
+        return int(count.scalar_one())
+
+    async def claim_looks(self, account: str, *, most: int) -> Sequence[Run]:
+        """Claim runs whose answer is unknown and that are due for a look."""
+
+        async def work(tx: Tx) -> Sequence[Run]:
+            left = sa.and_(runs.c.status == Status.SUBMITTING, self._free(tx))
+            looking = sa.and_(
+                runs.c.status == Status.IN_DOUBT,
+                runs.c.reason.in_((Reason.LOOKING, Reason.PARKED)),
+                self._free(tx),
+                self._due(tx),
+            )
+            return await self._claim(tx, [self._mine(account), sa.or_(left, looking)], most)
+
+        return await self._database.write(work)
+
+    async def claim_calls(self, account: str, *, most: int) -> Sequence[Run]:
+        """Claim bound runs that a call brings forward: a step that is left, or a cancellation."""
+
+        async def work(tx: Tx) -> Sequence[Run]:
+            where = [self._mine(account), WANTED, to_call(), self._free(tx), self._due(tx)]
+            return await self._claim(tx, where, most)
+
+        return await self._database.write(work)
+
+    async def _claim(self, tx: Tx, where: Sequence[Any], most: int) -> Sequence[Run]:
+        # The rows are locked first and updated by id: one statement may claim more than its LIMIT.
+        chosen = await tx.execute(
+            sa.select(runs.c.id)
+            .where(*where)
+            .order_by(runs.c.created_at, runs.c.id)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+        )
+        ids = [row.id for row in chosen]
+        if not ids:
+            return []
+        claimed = await tx.execute(
+            sa.update(runs)
+            .where(runs.c.id.in_(ids))
+            .values(owner=self._owner, epoch=runs.c.epoch + 1, lease_until=tx.now + LEASE)
+            .returning(runs)
+        )
+        order = {run_id: place for place, run_id in enumerate(ids)}
+        return sorted((to_run(row) for row in claimed), key=lambda run: order[run.id])
+
+    async def release(self, claimed: Sequence[Run]) -> None:
+        """Give back what was claimed and not moved."""
+
+        async def work(tx: Tx) -> None:
+            for run in claimed:
+                await tx.execute(
+                    sa.update(runs)
+                    .where(runs.c.id == run.id, runs.c.epoch == run.epoch, runs.c.owner == self._owner)
+                    .values(owner=None, lease_until=None)
+                )
+
+        if claimed:
+            await self._database.write(work)
+
+    async def end_leases(self, alive: Callable[[str], bool]) -> None:
+        """Let go of what belongs to owners that are known to be dead."""
+
+        async def work(tx: Tx) -> None:
+            for table in (runs, accounts, deliveries):
+                held = [table.c.project == self._project, table.c.lease_until >= tx.now]
+                owners = {row.owner for row in await tx.execute(sa.select(table.c.owner).where(*held))}
+                dead = [table.c.owner.in_([owner for owner in owners if not alive(owner)]), *held]
+                key = table.primary_key.columns.values()
+                await tx.execute(sa.select(*key).where(*dead).order_by(*key).with_for_update())
+                before = tx.now - timedelta(seconds=1)
+                await tx.execute(sa.update(table).where(*dead).values(lease_until=before))
+
+        await self._database.write(work)
+
+    async def bound(self, account: str, remote_ids: Sequence[str]) -> Mapping[str, Run]:
+        """Return the runs of `account` that have these ids, whatever their status."""
+
+        async def work(tx: Tx) -> Mapping[str, Run]:
+            if not remote_ids:
+                return {}
+            found = await tx.execute(
+                sa.select(runs).where(self._mine(account), runs.c.remote_id.in_(list(remote_ids)))
+            )
+            return {run.remote_id: run for run in map(to_run, found) if run.remote_id}
+
+        return await self._database.read(work)
+
+    async def by_id(self, run_id: str) -> Run | None:
+        """Read one run."""
+
+        async def work(tx: Tx) -> Run | None:
+            row = (await tx.execute(sa.select(runs).where(runs.c.id == run_id))).one_or_none()
+            return None if row is None else to_run(row)
+
+        return await self._database.read(work)
+
+    async def markers(self, markers: Sequence[str]) -> Mapping[str, Run]:
+        """Return the runs that carry these markers."""
+
+        async def work(tx: Tx) -> Mapping[str, Run]:
+            found = await tx.execute(
+                sa.select(runs).where(runs.c.project == self._project, runs.c.marker.in_(list(markers)))
+            )
+            return {run.marker: run for run in map(to_run, found)}
+
+        return await self._database.read(work) if markers else {}
+
+    async def open_runs(self) -> Sequence[Run]:
+        """Return every run that is not final, oldest first."""
+
+        async def work(tx: Tx) -> Sequence[Run]:
+            found = await tx.execute(
+                sa.select(runs)
+                .where(runs.c.project == self._project, runs.c.status.not_in(FINAL))
+                .order_by(runs.c.created_at)
+            )
+            return [to_run(row) for row in found]
+
+        return await self._database.read(work)
+
+    def _mine(self, account: str) -> sa.ColumnElement[bool]:
+        return sa.and_(runs.c.project == self._project, runs.c.account == account)
+
+    def _free(self, tx: Tx) -> sa.ColumnElement[bool]:
+        return sa.or_(runs.c.lease_until.is_(None), runs.c.lease_until < tx.now)
+
+    def _due(self, tx: Tx) -> sa.ColumnElement[bool]:
+        return sa.or_(runs.c.due_at.is_(None), runs.c.due_at <= tx.now)
+
+    def _account(self, account: str) -> sa.Select[Any]:
+        return sa.select(accounts.c.name).where(
+            accounts.c.project == self._project, accounts.c.name == account
+        )
+
+    def _unblocked(self) -> sa.ColumnElement[bool]:
+        first = runs.alias("first")
+        waits = sa.exists().where(first.c.id == runs.c.after, first.c.status.not_in(FINAL))
+        return sa.or_(runs.c.after.is_(None), sa.not_(waits))
+
+
+def to_call() -> sa.ColumnElement[bool]:
+    """Say in SQL which of the runs that a call would bring forward are at the provider."""
+    asked = sa.and_(runs.c.cancel.is_not(None), sa.not_(runs.c.cancel_sent))
+    return sa.and_(
+        runs.c.status.in_((Status.QUEUED, Status.RUNNING)),
+        sa.or_(asked, sa.and_(runs.c.status == Status.QUEUED, runs.c.unfinished)),
+    )

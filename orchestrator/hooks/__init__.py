@@ -1,0 +1,112 @@
+"""What a hook is to the rest of the program, and which kinds there are."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar
+
+from orchestrator.config.manifest import HookOptions
+from orchestrator.core.delivery import Delivery, body
+from orchestrator.core.event import Event, EventType
+
+GROUP = "orchestrator.hooks"
+
+
+def utc_now() -> datetime:
+    """Return the aware UTC time; every hook takes another clock in its place."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preview:
+    """What would be sent, for `hooks test --dry-run`: lines of a head, and the exact bytes."""
+
+    head: tuple[str, ...]
+    body: bytes
+
+
+class Hook(ABC):
+    """One receiver; made new for every change of its table."""
+
+    kind: ClassVar[str]
+    Options: ClassVar[type[HookOptions]] = HookOptions
+
+    def __init__(self, options: HookOptions, root: Path, *, now: Callable[[], datetime] = utc_now) -> None:
+        self.options = options
+        self.root = root
+        """The folder of the file that declares it: where relative paths and commands start."""
+        self.now = now
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """Name what fails together: scheme, host and port, or the command."""
+
+    @property
+    def deadline(self) -> timedelta:
+        """The longest that one `send` takes; a lease outlasts it."""
+        return timedelta(seconds=15)
+
+    @abstractmethod
+    async def send(self, delivery: Delivery) -> str | None:
+        """Send it and return what is worth keeping of the answer; raises `HookError`, `HookGone`."""
+
+    async def preview(self, delivery: Delivery) -> Preview:
+        """Return what `send` would send; it sends nothing."""
+        return Preview(head=(), body=delivery.body)
+
+    def problems(self) -> Mapping[str, str]:
+        """Return what is wrong on this machine, by the key of its table; reads no secret and no network."""
+        return {}
+
+    async def check(self) -> None:  # noqa: B027 - optional: a kind may have nothing to check
+        """Raise `HookError` or `SecretError` where it cannot work: a secret that is missing or malformed."""
+
+    async def aclose(self) -> None:  # noqa: B027 - optional: a kind may hold nothing
+        """Give back what it holds."""
+
+
+@cache
+def registry() -> Mapping[str, type[Hook]]:
+    """Return every hook kind that is installed, by its name."""
+    return {point.name: point.load() for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+
+
+def example(hook: str, event: EventType, now: datetime, *, delivery_id: str, project: str) -> Delivery:
+    """Make the delivery of `hooks test`: a job that is not there, and `"test": true` in its data."""
+    final = event in (EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED, EventType.LOST)
+    about_job = event.startswith("job.")
+    status = "running" if event is EventType.OVERDUE else event.removeprefix("job.")
+    happened = Event(
+        type=event,
+        timestamp=now,
+        project=project,
+        account="example",
+        job="example" if about_job else None,
+        run_id="00000000-0000-0000-0000-000000000000" if about_job else None,
+        sequence=1 if about_job else None,
+        status=status if about_job else None,
+        previous_status="running" if final else None,
+        message="sent by `orchestrator hooks test`",
+    )
+    document: dict[str, Any] = json.loads(body(happened, None))
+    if about_job:
+        document["data"] |= {"attempt": 1, "current": True, "remote_id": "example"}
+    if event is EventType.SUCCEEDED:
+        document["data"]["result"] = {"model": "example-model"}
+    document["data"]["test"] = True
+    return Delivery(
+        id=delivery_id,
+        hook=hook,
+        event=event,
+        project=project,
+        job=happened.job,
+        lane="example",
+        body=json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(),
+        due_at=now,
+    )

@@ -1,0 +1,116 @@
+"""What a person reads of an event: the default text, a template's fields, provider text made harmless."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from orchestrator.core.delivery import Delivery, clean
+from orchestrator.core.event import EventType
+
+FIELDS: Final = frozenset(
+    {
+        *("type", "timestamp", "job", "provider", "status", "previous_status", "provider_status"),
+        *("remote_id", "run_id", "attempt", "sequence", "current", "result", "model", "message"),
+        *("submitted_at", "finished_at", "test"),
+    }
+)
+TABLES: Final = frozenset({"result"})
+LONGEST_VALUE: Final = 500
+
+_GAP: Final = "\u200b"
+"""Seen by nobody; a name after it is no mention, an address no link."""
+
+_HARMLESS: Final = str.maketrans("<>&[]`*~|\\", "‹›＆［］ʼ∗∼∣＼")  # noqa: RUF001 - that is the point
+"""What formats, in letters that only look like it."""
+
+_TITLES: Final[Mapping[EventType, str]] = {
+    EventType.SUBMITTED: "{job} was submitted",
+    EventType.QUEUED: "{job} is queued",
+    EventType.RUNNING: "{job} is running",
+    EventType.SUCCEEDED: "{job} succeeded",
+    EventType.FAILED: "{job} failed",
+    EventType.CANCELLED: "{job} was cancelled",
+    EventType.LOST: "{job} is lost",
+    EventType.IN_DOUBT: "{job} needs a decision",
+    EventType.OVERDUE: "{job} takes longer than expected",
+    EventType.PAUSED: "{provider} is paused",
+    EventType.RESUMED: "{provider} goes on",
+}
+_NOTES: Final[Mapping[EventType, str]] = {
+    EventType.FAILED: "Another attempt: orchestrator retry {job}",
+    EventType.LOST: "The provider no longer has it: orchestrator why {job}",
+    EventType.IN_DOUBT: "Whether the provider took it is not known: orchestrator resolve {job}",
+    EventType.OVERDUE: "What is known: orchestrator show {job}",
+    EventType.PAUSED: "Its runs go on at the provider, but nothing is asked of it: orchestrator status",
+}
+_TONES: Final[Mapping[EventType, str]] = {
+    EventType.SUCCEEDED: "success",
+    EventType.FAILED: "failure",
+    EventType.LOST: "failure",
+    EventType.CANCELLED: "warning",
+    EventType.IN_DOUBT: "warning",
+    EventType.OVERDUE: "warning",
+    EventType.PAUSED: "warning",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """A notification: `tone` is info, success, warning or failure."""
+
+    title: str
+    text: str
+    tone: str
+
+
+def harmless(text: str) -> str:
+    """Return text of a provider with nothing in it that mentions, links or formats."""
+    text = clean(text)[:LONGEST_VALUE].translate(_HARMLESS).replace("@", f"@{_GAP}")
+    return text.replace("://", f":{_GAP}//").replace("www.", f"www{_GAP}.")
+
+
+def fields(delivery: Delivery) -> dict[str, Any]:
+    """Return what a template may use, made harmless; what an event lacks is None."""
+    document = json.loads(delivery.body)
+    data: Mapping[str, Any] = document["data"]
+    result = data.get("result") or {}
+    told = {"type": document["type"], "timestamp": document["timestamp"], **data}
+    told |= {"result": result, "model": result.get("model")}
+    return {name: _safe(told.get(name)) for name in FIELDS} | {"test": bool(data.get("test"))}
+
+
+def _safe(value: Any, depth: int = 4) -> Any:
+    if isinstance(value, str):
+        return harmless(value)
+    if isinstance(value, dict):
+        return {harmless(key): _safe(inner, depth - 1) for key, inner in value.items()} if depth else {}
+    if isinstance(value, list):
+        return [_safe(inner, depth - 1) for inner in value[:100]] if depth else []
+    return value
+
+
+def default(delivery: Delivery) -> Message:
+    """Write the message that a hook without a template sends."""
+    told = fields(delivery)
+    event = delivery.event
+    title = _TITLES[event].format(**told)
+    if told["current"] is False:
+        title += " (a run that was replaced)"
+    lines = [f"Model: {told['model']}" if told["model"] else "", told["message"] or ""]
+    if event.startswith("job."):
+        word = f", which says {told['provider_status']}" if told["provider_status"] else ""
+        remote = f": {told['remote_id']}" if told["remote_id"] else ""
+        attempt = f", attempt {told['attempt']}" if (told["attempt"] or 1) > 1 else ""
+        lines.append(f"At {told['provider']}{remote}{word}{attempt}")
+    lines.append(_NOTES.get(event, "").format(**told))
+    return Message(
+        title=f"[test] {title}" if told["test"] else title,
+        text="\n".join(line for line in lines if line) or title,
+        tone=_TONES.get(event, "info"),
+    )
+
+
+def tone(event: EventType) -> str:
+    """Say in which colour an event is shown."""
+    return _TONES.get(event, "info")

@@ -1,0 +1,219 @@
+"""Chat, mail and the other services that apprise speaks to, as messages that people read."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final
+from urllib.parse import quote, urlsplit
+
+import anyio
+from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from orchestrator import late
+from orchestrator.config.duration import Duration
+from orchestrator.config.manifest import HookOptions
+from orchestrator.config.secret import Secret, SecretRef, resolve
+from orchestrator.core.delivery import Delivery
+from orchestrator.errors import HookError, SecretError
+from orchestrator.hooks import Hook, Preview, utc_now
+from orchestrator.hooks._message import FIELDS, TABLES, Message, default, fields, tone
+from orchestrator.hooks._process import Task, run
+from orchestrator.hooks._reply import clean
+
+LARGEST_TEMPLATE: Final = 8192
+"""Bytes of a template."""
+LONGEST: Final = 16_000
+"""Characters of a message; a service may take fewer, and then gets fewer."""
+LONGEST_TITLE: Final = 250
+RENDER: Final = timedelta(seconds=10)
+MOST_URLS: Final = 10
+LEAST_HIDDEN: Final = 6
+MISSING: Final = "needs apprise: pip install 'finetune-orchestrator[notify]'"
+_RENDERER: Final = Path(__file__).with_name("_render.py")
+_CODE: Final = re.compile(r"\berror=(\d{3})\b")
+TROUBLED: Final = (429, 502, 503, 504)
+
+
+def _template(source: str) -> str:
+    if len(source.encode()) > LARGEST_TEMPLATE:
+        raise PydanticCustomError("template", "a template is at most 8 KB")
+    wrong = late("hooks._template").fault(source, FIELDS, TABLES)
+    if wrong:
+        raise PydanticCustomError("template", "{text}", {"text": wrong})
+    return source
+
+
+def _form(value: object) -> str:
+    return "list" if isinstance(value, list | tuple) else "one"
+
+
+def _few(references: tuple[SecretRef, ...]) -> tuple[SecretRef, ...]:
+    if not 1 <= len(references) <= MOST_URLS:
+        raise PydanticCustomError("urls", "expected 1 to 10 addresses")
+    return references
+
+
+Template = Annotated[str, AfterValidator(_template)]
+
+
+class NotifyOptions(HookOptions):
+    """`[hooks.NAME]` of kind `notify`."""
+
+    url: Annotated[
+        Annotated[SecretRef, Tag("one")]
+        | Annotated[
+            tuple[SecretRef, ...],
+            Field(strict=False, json_schema_extra={"minItems": 1, "maxItems": MOST_URLS}),
+            AfterValidator(_few),
+            Tag("list"),
+        ],
+        Discriminator(_form),
+        Field(description="Where an apprise URL is to be found (it holds the service's token), or several."),
+    ]
+    title: Template | None = Field(default=None, description="A template of the first line.")
+    template: Template | None = Field(default=None, description="A template of the text.")
+    timeout: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(minutes=5))] = Field(
+        default=timedelta(seconds=30), description="How long a service may take, 1s to 5m."
+    )
+
+
+class Notify(Hook):
+    """Sends a message for each event; a service that took it is not sent it again on a retry."""
+
+    kind: ClassVar[str] = "notify"
+    Options: ClassVar[type[HookOptions]] = NotifyOptions
+    options: NotifyOptions
+
+    def __init__(self, options: HookOptions, root: Path, *, now: Callable[[], datetime] = utc_now) -> None:
+        super().__init__(options, root, now=now)
+        given = self.options.url
+        self._references = given if isinstance(given, tuple) else (given,)
+        self._taken: dict[str, set[int]] = {}
+
+    @property
+    def origin(self) -> str:
+        """Name where the addresses are found: they are secrets themselves."""
+        return "notify " + " ".join(_place(one) for one in self._references)
+
+    @property
+    def deadline(self) -> timedelta:
+        """The time-out of each service, and what the templates and the addresses take before."""
+        return self.options.timeout * len(self._references) + RENDER + timedelta(seconds=10)
+
+    def problems(self) -> Mapping[str, str]:
+        """Say that apprise is not installed."""
+        return {} if find_spec("apprise") else {"kind": MISSING}
+
+    async def check(self) -> None:
+        """Raise `SecretError` or `HookError` where an address is missing, or no service is behind it."""
+        self._installed()
+        for secret in await self._urls():
+            wrong = await anyio.to_thread.run_sync(_problem, secret.reveal())
+            if wrong:
+                raise HookError(wrong, hint="https://appriseit.com/services lists what it knows")
+
+    async def preview(self, delivery: Delivery) -> Preview:
+        """Show the message."""
+        message = await self._message(delivery)
+        return Preview(head=(f"title: {message.title}", f"tone: {message.tone}"), body=message.text.encode())
+
+    async def send(self, delivery: Delivery) -> str | None:
+        """Send the message to every address that has not taken it yet."""
+        self._installed()
+        message = await self._message(delivery)
+        try:
+            urls = await self._urls()
+        except SecretError as error:
+            raise HookError(f"not sent: {error.message}", hint=error.hint) from error
+        taken = self._taken.setdefault(delivery.id, set())
+        names = [
+            await self._one(number, secret, message, taken)
+            for number, secret in enumerate(urls)
+            if number not in taken
+        ]
+        self._taken.pop(delivery.id, None)
+        return clean(f"told {', '.join(name for name in names if name)}".encode())
+
+    async def _one(self, number: int, secret: Secret, message: Message, taken: set[int]) -> str:
+        seconds = self.options.timeout.total_seconds()
+        try:
+            with anyio.fail_after(seconds + 5):
+                sent = await anyio.to_thread.run_sync(
+                    _send, secret.reveal(), message, seconds, abandon_on_cancel=True
+                )
+        except TimeoutError as error:
+            raise HookError(f"uncertain: no answer within {seconds:g} s", down=True) from error
+        said = clean(sent.said.encode("utf-8", "replace"), hide=_hidden(secret.reveal()))
+        if sent.late:
+            raise HookError(f"uncertain: no answer within {seconds:g} s", down=True)
+        if not sent.taken:
+            found = _CODE.search(sent.said)
+            code = int(found[1]) if found else None
+            down = code in TROUBLED or "onnection error" in sent.said
+            raise HookError(said or "the service did not take it", code=code, down=down)
+        taken.add(number)
+        return str(sent.service)
+
+    async def _message(self, delivery: Delivery) -> Message:
+        made = default(delivery)
+        wanted = {"title": self.options.title, "text": self.options.template}
+        templates = {name: source for name, source in wanted.items() if source is not None}
+        texts = await render(templates, fields(delivery)) if templates else {}
+        title = " ".join(texts.get("title", made.title).split())[:LONGEST_TITLE]
+        text = texts.get("text", made.text)[:LONGEST].strip()
+        return Message(title=title, text=text or title or made.title, tone=tone(delivery.event))
+
+    async def _urls(self) -> Sequence[Secret]:
+        return [await resolve(one, self.root) for one in self._references]
+
+    def _installed(self) -> None:
+        if not find_spec("apprise"):
+            raise HookError(MISSING)
+
+
+async def render(templates: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
+    """Render templates in a process of their own, with little time and memory; raises `HookError`."""
+    order = {"templates": dict(templates), "fields": dict(values), "most": LONGEST}
+    task = Task(
+        argv=(sys.executable, "-I", str(_RENDERER)),
+        stdin=json.dumps(order).encode(),
+        cwd=Path("/"),
+        env={"LC_ALL": "C.UTF-8"},
+        timeout=RENDER,
+        keep=8 * LONGEST * max(len(templates), 1),
+    )
+    try:
+        outcome = await run(task)
+        slow: dict[str, Any] = {"error": "it takes too long"}
+        answer: dict[str, Any] = json.loads(outcome.output) if outcome.code == 0 else slow
+    except (OSError, ValueError) as error:
+        raise HookError("the template cannot be rendered") from error
+    if "error" in answer:
+        raise HookError(f"the template cannot be rendered: {clean(str(answer['error']).encode())}")
+    return {str(name): str(text) for name, text in answer["texts"].items()}
+
+
+def _problem(url: str) -> str | None:
+    found: str | None = late("hooks._apprise").problem(url)
+    return found
+
+
+def _send(url: str, message: Message, seconds: float) -> Any:
+    return late("hooks._apprise").send(url, message, seconds)
+
+
+def _place(reference: SecretRef) -> str:
+    return reference.env or reference.file or " ".join(reference.command or ())
+
+
+def _hidden(url: str) -> set[str]:
+    """Return what an answer may repeat and nobody is to see: what may be a token in the address."""
+    parts = urlsplit(url)
+    whole = {url, parts.netloc, parts.path, parts.query}
+    words = {word for word in re.split(r"[/?&=:@#]+", url) if len(word) >= LEAST_HIDDEN}
+    return {one for one in whole | words | {quote(word, safe="") for word in words} if len(one) > 1}

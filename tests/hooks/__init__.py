@@ -1,0 +1,1 @@
+"""Hooks against real receivers and real processes."""

@@ -1,0 +1,119 @@
+"""Calls on bound runs: the steps after create, and a cancellation that was asked for."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import anyio
+
+from orchestrator import crashpoint
+from orchestrator.core.job import JsonObject
+from orchestrator.core.run import (
+    Run,
+    Snapshot,
+    Status,
+    Transition,
+    finish,
+    step_done,
+    step_sent,
+)
+from orchestrator.core.schedule import back_off
+from orchestrator.engine.lane import Lane
+from orchestrator.errors import LeaseLost, Missing, ProviderError, Rejected
+
+BATCH = 20
+UPLOAD_LEASE = timedelta(minutes=15)
+"""Longer than the longest upload may take."""
+
+
+async def call(lane: Lane) -> int:
+    """Bring bound runs forward whose next move is ours; returns how many there were."""
+    claimed = list(await lane.store.work.claim_calls(lane.name, most=BATCH))
+    count = len(claimed)
+    try:
+        while claimed and not lane.stopping():
+            run = claimed[0]
+            await (_cancel if run.cancel and not run.cancel_sent else _steps)(lane, run)
+            claimed.pop(0)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await lane.store.work.release(claimed)
+    return count
+
+
+async def _steps(lane: Lane, run: Run) -> None:
+    """Make the calls that are left, each recorded before and after.
+
+    One that may have been made already is repeated by the driver alone, which looks first.
+    """
+    while (name := run.unfinished) is not None and not run.status.final:
+        try:
+            run = await lane.move(run, partial(_sent, name=name))
+            crashpoint.reach("C28")
+            snapshot = await lane.provider.step(name, run)
+            crashpoint.reach("C29")
+            succeeded = snapshot is not None and snapshot.status is Status.SUCCEEDED
+            result = await lane.provider.result(snapshot) if snapshot and succeeded else None
+            run = await lane.move(run, partial(_done, name=name, snapshot=snapshot, result=result))
+        except LeaseLost:
+            return
+        except Rejected as error:
+            await lane.leave(run, partial(finish, status=Status.FAILED, message=error.message))
+            return
+        except ProviderError as error:
+            await lane.leave(run, partial(_later, error=error, draw=lane.draw()))
+            if isinstance(error, Missing):
+                return  # the next complete listings tell whether it is lost
+            raise
+    await lane.store.work.release([run])
+
+
+def _sent(run: Run, now: datetime, *, name: str) -> Transition:
+    return step_sent(run, name, lease_until=now + UPLOAD_LEASE)
+
+
+def _done(
+    run: Run, now: datetime, *, name: str, snapshot: Snapshot | None, result: JsonObject | None
+) -> Transition:
+    return step_done(run, name, snapshot, now, result=result)
+
+
+def _later(run: Run, now: datetime, *, error: ProviderError, draw: float) -> Transition:
+    due = back_off(1, now, draw=draw, retry_after=error.retry_after)
+    return Transition(before=run, run=replace(run, message=error.message, due_at=due)).released()
+
+
+async def _cancel(lane: Lane, run: Run) -> None:
+    """Ask the provider to end `run`; that it did is told by a later look."""
+    if run.unfinished and run.steps[run.unfinished] == "todo":
+        await lane.leave(
+            run, partial(finish, status=Status.CANCELLED, message="cancelled before it was started")
+        )
+        return
+    how = run.cancel or "cancel"
+    if not lane.provider.can(how):
+        what = "way to delete" if how == "delete" else "cancel"
+        message = f"{how} requested, still billing: {lane.provider.title} has no {what}"
+        await lane.leave(run, partial(_asked, message=message))
+        return
+    assert run.remote_id is not None  # noqa: S101 - only bound runs are claimed for calls
+    try:
+        await (lane.provider.delete if how == "delete" else lane.provider.cancel)(run.remote_id)
+    except Missing:
+        pass  # nothing is left to end; for a deletion that is its success
+    except Rejected as error:
+        await lane.leave(run, partial(_asked, message=f"{how} refused: {error.message}"))
+        return
+    except ProviderError as error:
+        await lane.leave(run, partial(_later, error=error, draw=lane.draw()))
+        raise
+    if how == "delete":
+        await lane.leave(run, partial(finish, status=Status.CANCELLED, message="deleted at the provider"))
+    else:
+        await lane.leave(
+            run, partial(_asked, message="cancel requested; the provider has not confirmed it yet")
+        )
+
+
+def _asked(run: Run, now: datetime, *, message: str) -> Transition:
+    return Transition(before=run, run=replace(run, cancel_sent=True, message=message, updated_at=now))

@@ -1,0 +1,96 @@
+"""Which hooks hear of a job, which do not, and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.config.manifest import Manifest
+from orchestrator.core.delivery import Delivery, Route, refusal, stamp
+from orchestrator.core.event import Event, EventType
+from orchestrator.core.receiver import Hearing
+from orchestrator.engine.report import SCHEMA_VERSION
+from orchestrator.errors import UsageError
+from orchestrator.store.commit import Routing
+from orchestrator.store.replay import Told
+from orchestrator.store.store import Store
+
+_ANY = datetime(2000, 1, 1, tzinfo=UTC)
+JOB_EVENTS = tuple(event for event in EventType if event.startswith("job."))
+
+
+async def explain(store: Store, manifest: Manifest, job: str) -> dict[str, Any]:
+    """Return, for each event of `job` and each hook, whether it was told, and why or why not."""
+    routing = Routing(hooks=manifest.routes(), account_hooks=manifest.settings.hooks)
+    told = await store.replay.audience(job, routing)
+    declared = manifest.jobs.get(job)
+    if declared is None and not told and not await store.views.standings([job]):
+        known = ", ".join(manifest.jobs) or "none"
+        raise UsageError(f"no job {job} is declared or recorded", hint=f"declared: {known}")
+    deliveries = await store.outbox.log(job=job)
+    sent = {(one.event_id, one.hook): one for one in deliveries}
+    hearings = {one.hearing.name: one.hearing for one in await store.hearings.all()}
+    names = declared.policy.hooks if declared else (told[-1].named if told else ())
+    routes = dict(routing.hooks) | {
+        one.hook: Route(name=one.hook) for one in deliveries if one.hook not in routing.hooks
+    }
+    account = declared.account if declared else (told[-1].event.account if told else "")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "job": job,
+        "hooks": [
+            _outlook(route, job, account, names, hearings.get(name))
+            for name, route in routes.items()
+            if name in routing.hooks
+        ],
+        "events": [_event(one, routes, sent) for one in told],
+    }
+
+
+def _outlook(
+    route: Route, job: str, account: str, names: Sequence[str], hearing: Hearing | None
+) -> dict[str, Any]:
+    """Say what a hook will hear of the job from now on."""
+    sample = Event(type=EventType.RUNNING, timestamp=_ANY, project="", account=account, job=job)
+    whole = replace(route, events=tuple(EventType))
+    reason = _unnamed(route.name, names) or refusal(whole, sample, current=True)
+    return {
+        "hook": route.name,
+        "hears": [] if reason else [event for event in JOB_EVENTS if event in route.events],
+        "reason": reason,
+        "for": route.lasts.total_seconds() or None,
+        "off": hearing.off if hearing else None,
+    }
+
+
+def _unnamed(hook: str, names: Sequence[str]) -> str | None:
+    if hook in names:
+        return None
+    return f"the job's hooks ({', '.join(names) or 'none'}) leave it out"
+
+
+def _event(
+    told: Told, routes: Mapping[str, Route], sent: Mapping[tuple[int | None, str], Delivery]
+) -> dict[str, Any]:
+    event = told.event
+    return {
+        "id": event.id,
+        "type": event.type,
+        "timestamp": stamp(event.timestamp),
+        "hooks": [_verdict(told, route, sent.get((event.id, name))) for name, route in routes.items()],
+    }
+
+
+def _verdict(told: Told, route: Route, delivery: Delivery | None) -> dict[str, Any]:
+    reason = _unnamed(route.name, told.named) or refusal(route, told.event, current=told.current)
+    if delivery is not None:
+        reason = delivery.last_error if delivery.state != "delivered" else None
+    elif reason is None:
+        reason = "it wants this now, and did not then: hooks redeliver --since D --hook NAME sends it"
+    return {
+        "hook": route.name,
+        "told": delivery is not None,
+        "state": delivery.state if delivery else None,
+        "delivery": delivery.id if delivery else None,
+        "reason": reason,
+    }

@@ -1,0 +1,105 @@
+"""Looking up lost answers: the journal first, then a complete listing; a verdict only after the window."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+import anyio
+import structlog
+from anyio import to_thread
+
+from orchestrator import crashpoint
+from orchestrator.config.manifest import AfterDoubt
+from orchestrator.core.run import (
+    Reason,
+    Run,
+    Snapshot,
+    Status,
+    Transition,
+    doubt,
+    look_again,
+    retreat,
+    stop_for_person,
+)
+from orchestrator.core.schedule import LATER_LOOKS, next_look, verdict_after
+from orchestrator.engine.journal import Entry
+from orchestrator.engine.lane import Lane
+from orchestrator.engine.recognise import bind_found, conflict, recognise
+from orchestrator.errors import LeaseLost
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+
+BATCH = 200
+
+
+async def look(lane: Lane) -> int:
+    """Look for the runs of this account whose answer was lost; returns how many there were."""
+    claimed = await lane.store.work.claim_looks(lane.name, most=BATCH)
+    if not claimed:
+        return 0
+    crashpoint.reach("C25")
+    try:
+        unanswered = await _from_journal(lane, claimed)
+        if unanswered:
+            await _search(lane, unanswered)
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await lane.store.work.release(claimed)
+        raise
+    return len(claimed)
+
+
+async def _from_journal(lane: Lane, claimed: Sequence[Run]) -> Sequence[Run]:
+    """Bind what the journal answers; of the rest, what a crash left as submitting is in doubt from now on."""
+    journal: Mapping[str, Entry] = await to_thread.run_sync(lane.journal.read)
+    unanswered: list[Run] = []
+    for run in claimed:
+        entry = journal.get(run.id)
+        if entry is not None:
+            status = lane.provider.words.get(entry.word)
+            reply = Snapshot(remote_id=entry.remote_id, status=status, provider_status=entry.word)
+            await bind_found(lane, run, reply)
+        elif run.status is Status.SUBMITTING:
+            try:
+                unanswered.append(await lane.move(run, _interrupted))
+            except LeaseLost:
+                continue
+        else:
+            unanswered.append(run)
+    return unanswered
+
+
+def _interrupted(run: Run, now: datetime) -> Transition:
+    return doubt(run, now, message="stopped while the request was under way")
+
+
+async def _search(lane: Lane, runs: Sequence[Run]) -> None:
+    started = await lane.store.now()
+    strangers = list(await lane.strangers(await lane.listing()))
+    crashpoint.reach("C24")
+    for run in runs:
+        known = await recognise(lane, run, strangers)
+        if known.one is not None:
+            await bind_found(lane, run, known.one)
+            strangers = [item for item in strangers if item.remote_id != known.one.remote_id]
+        elif known.several:
+            await lane.leave(run, partial(conflict, found=known.several))
+        else:
+            await lane.leave(run, partial(_absent, lane=lane, started=started))
+
+
+def _absent(run: Run, now: datetime, *, lane: Lane, started: datetime) -> Transition:
+    """Judge a complete listing, begun at `started`, that did not show `run`."""
+    window = lane.options.doubt_window
+    sent_at = run.sent_at or run.updated_at
+    if run.reason is Reason.PARKED:
+        return look_again(run, due_at=now + LATER_LOOKS)
+    if started < verdict_after(sent_at, window):
+        return look_again(run, due_at=next_look(run.looks + 1, now, sent_at=sent_at, window=window))
+    if lane.options.after_doubt is AfterDoubt.RESEND:
+        return retreat(run, now, reason=None, message="no listing showed it; sent again", due_at=now)
+    message = (
+        f"the answer was lost and no complete listing up to {started:%Y-%m-%d %H:%M} UTC shows it: "
+        f"`orchestrator resolve {run.job} --adopt ID | --resend | --abandon`"
+    )
+    return stop_for_person(run, now, reason=Reason.PARKED, message=message, due_at=now + LATER_LOOKS)

@@ -1,0 +1,45 @@
+"""Opening an engine: what is installed, and the local files beside the job files."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from orchestrator import hooks, providers
+from orchestrator.config.manifest import Kinds, Manifest, ProviderKind
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.journal import Journal
+from orchestrator.store.database import prepare_file
+from orchestrator.store.store import Store
+
+JOURNAL = "replies.jsonl"
+
+
+def kinds() -> Kinds:
+    """Return the grammar of every provider and hook that is installed."""
+    return Kinds(
+        providers={
+            name: ProviderKind(options=kind.Options, spec=kind.Spec)
+            for name, kind in providers.registry().items()
+        },
+        hooks={name: kind.Options for name, kind in hooks.registry().items()},
+    )
+
+
+def state_folder(root: Path) -> Path:
+    """Return where local state stands, beside the first file, and make it."""
+    folder = root / ".orchestrator"
+    prepare_file(folder / ".keep")
+    return folder
+
+
+@asynccontextmanager
+async def open_engine(
+    manifest: Manifest, store: Store, env: Mapping[str, str], *, journal: str = JOURNAL
+) -> AsyncIterator[Engine]:
+    """Open an engine on `manifest` and `store`; secrets are looked up in `env`."""
+    engine = Engine(store, manifest, Journal(state_folder(manifest.root) / journal), env)
+    await engine.prepare()
+    try:
+        yield engine
+    finally:
+        await engine.close()

@@ -1,0 +1,143 @@
+"""Plans: computed, shown, and enacted exactly as they were shown."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from orchestrator import crashpoint
+from orchestrator.config.manifest import Manifest
+from orchestrator.core.enact import Writes, enact, hold
+from orchestrator.core.plan import Action, Change, Known, Plan, Record, diff, plan
+from orchestrator.errors import UsageError
+from orchestrator.providers import Provider
+from orchestrator.store.commit import Routing, make_id
+from orchestrator.store.store import Store
+
+Registry = Mapping[str, type[Provider]]
+
+
+async def preview(store: Store, manifest: Manifest, registry: Registry, *, again: bool = False) -> Plan:
+    """Compute what an apply would do, with the differences of what it would replace, and write nothing."""
+    records, known = await store.declared.state()
+    found = _plan(manifest, records, known, again=again)
+    replaced = [
+        change.run.id
+        for change in found.changes
+        if change.action is Action.REPLACE and change.run is not None
+    ]
+    specs = await store.declared.specs(replaced) if replaced else {}
+    changes = tuple(_with_diff(change, specs) for change in found.changes)
+    return Plan(changes=changes, warnings=warnings(manifest, registry, changes))
+
+
+def _plan(manifest: Manifest, records: Mapping[str, Record], known: Sequence[Known], *, again: bool) -> Plan:
+    return plan(tuple(manifest.jobs.values()), records, known, again=again)
+
+
+def _with_diff(change: Change, specs: Mapping[str, Mapping[str, object]]) -> Change:
+    if change.run is None or change.declared is None or change.run.id not in specs:
+        return change
+    return replace(change, diff=tuple(diff(specs[change.run.id], change.declared.spec)))
+
+
+def warnings(manifest: Manifest, registry: Registry, changes: Sequence[Change]) -> tuple[str, ...]:
+    """Say what a person should know of the accounts that the plan would use."""
+    said = [str(problem) for problem in manifest.warnings]
+    used = dict.fromkeys(change.account for change in changes if change.account in manifest.accounts)
+    for name in used:
+        options = manifest.accounts[name]
+        kind = registry[options.kind]
+        if kind.lifecycle is not None:
+            said.append(f"{name}: {kind.lifecycle.message} ({kind.lifecycle.source})")
+        if options.base_url and urlsplit(options.base_url).hostname != urlsplit(kind.base_url).hostname:
+            said.append(f"{name}: requests and credentials go to {options.base_url}")
+    return tuple(said)
+
+
+async def apply(
+    store: Store,
+    manifest: Manifest,
+    registry: Registry,
+    shown: Plan,
+    routing: Routing,
+    *,
+    again: bool = False,
+) -> Writes:
+    """Write `shown`; raises `UsageError` where the database has moved on since."""
+
+    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Writes:
+        crashpoint.reach("C02")
+        current = _plan(manifest, records, known, again=again)
+        if not _alike(current, shown):
+            raise UsageError("the plan is no longer true: runs have moved on", hint="orchestrator plan")
+        return _enact(store, manifest, registry, current, known, now, {})
+
+    crashpoint.reach("C01")
+    writes = await store.declared.reconcile(decide, routing)
+    crashpoint.reach("C03")
+    return writes
+
+
+async def automatic(
+    store: Store, manifest: Manifest, registry: Registry, routing: Routing, *, apply_new: bool
+) -> Writes:
+    """Reconcile as the daemon does by itself: nothing is cancelled, and what needs a person is held."""
+
+    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Writes:
+        found = _plan(manifest, records, known, again=False)
+        held = hold(found, limit=manifest.settings.max_new_runs, apply_new=apply_new)
+        kept = tuple(
+            replace(change, action=Action.NONE) if change.action is Action.CANCEL else change
+            for change in found.changes
+        )
+        return _enact(store, manifest, registry, Plan(changes=kept), known, now, held)
+
+    return await store.declared.reconcile(decide, routing)
+
+
+def _enact(
+    store: Store,
+    manifest: Manifest,
+    registry: Registry,
+    found: Plan,
+    known: Sequence[Known],
+    now: datetime,
+    held: Mapping[str, str],
+) -> Writes:
+    return enact(
+        found,
+        known,
+        project=manifest.settings.project,
+        now=now,
+        make_id=_run_id,
+        steps={kind: provider.steps for kind, provider in registry.items()},
+        held=held,
+    )
+
+
+def _run_id() -> str:
+    return make_id("run")
+
+
+def _alike(one: Plan, other: Plan) -> bool:
+    return _essence(one) == _essence(other)
+
+
+def seal(plan: Plan, manifest: Manifest) -> str:
+    """Return what a saved plan is known by: the files, and the state that it was made for."""
+    return hashlib.sha256(f"{manifest.digest}{_essence(plan)}".encode()).hexdigest()
+
+
+def _essence(plan: Plan) -> list[object]:
+    return [
+        (
+            str(change.action),
+            change.job,
+            change.account,
+            change.run and (change.run.id, str(change.run.status)),
+            change.declared and (change.declared.fingerprint, str(change.declared.policy)),
+        )
+        for change in plan.changes
+    ]

@@ -1,0 +1,215 @@
+"""Sending: look first, write the intent, send once, write the answer (`docs/reliability.md`)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import anyio
+import structlog
+
+from orchestrator import crashpoint
+from orchestrator.core.run import (
+    Reason,
+    Run,
+    Snapshot,
+    Status,
+    Transition,
+    bind,
+    doubt,
+    finish,
+    retreat,
+    send,
+)
+from orchestrator.core.schedule import LEAST_THROTTLE, back_off
+from orchestrator.engine.journal import Entry
+from orchestrator.engine.lane import Lane, Step
+from orchestrator.engine.recognise import (
+    Recognised,
+    bind_found,
+    conflict,
+    later_attempts,
+    recognise,
+    superseded,
+)
+from orchestrator.errors import (
+    Denied,
+    LeaseLost,
+    NotSent,
+    OrchestratorError,
+    ProviderError,
+    Rejected,
+    StoreError,
+    Throttled,
+)
+from orchestrator.store.work import LEASE
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+
+BATCH = 20
+"""Runs sent after one pre-flight listing."""
+
+SEND_SECONDS = 40.0
+"""Longest for one create, above the exchange's own deadline; a lease is three times as long."""
+
+
+async def submit(lane: Lane) -> int:
+    """Send what may be sent of this account, and return how many runs were moved."""
+    claimed = await lane.store.work.claim_sends(lane.name, most=BATCH, max_running=lane.options.max_running)
+    if not claimed:
+        return 0
+    left = list(claimed)
+    try:
+        crashpoint.reach("C04")
+        listed = await lane.listing()
+        strangers = await lane.strangers(listed)
+        while left and not lane.stopping():
+            taken = await _submit_one(lane, left[0], strangers)
+            strangers = tuple(item for item in strangers if item.remote_id != taken)
+            left.pop(0)
+    finally:
+        if left:
+            with anyio.CancelScope(shield=True):
+                await lane.store.work.release(left)
+    return len(claimed)
+
+
+async def _submit_one(lane: Lane, run: Run, strangers: Sequence[Snapshot]) -> str | None:
+    """Send `run`, unless the listing shows it; returns the id that it took from there."""
+    known = await recognise(lane, run, strangers)
+    later = await later_attempts(lane, run, strangers)
+    if known.one is not None:
+        crashpoint.reach("C06")
+        await bind_found(lane, run, known.one)
+        return known.one.remote_id
+    if known.several:
+        await lane.leave(run, partial(conflict, found=known.several))
+    elif later:
+        await lane.leave(run, superseded)
+    else:
+        await _send(lane, run)
+    return None
+
+
+async def _send(lane: Lane, run: Run) -> None:
+    sending = await _intend(lane, run)
+    if sending is None:
+        return
+    crashpoint.reach("C09")
+    try:
+        with anyio.fail_after(SEND_SECONDS):
+            snapshot = await lane.provider.create(sending)
+        crashpoint.reach("C18")
+    except Rejected as error:
+        await _refused(lane, sending, error)
+    except ProviderError as error:
+        await lane.leave(sending, _verdict(error, lane.draw()))
+        if isinstance(error, Throttled):
+            crashpoint.reach("C30")
+        if isinstance(error, NotSent | Throttled | Denied):
+            raise  # it holds for whatever else waits for this account
+    except (OrchestratorError, OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
+        log.exception("run.in_doubt", job=run.job, run=run.id)
+        await lane.leave(sending, partial(doubt, message=f"the answer could not be read: {_name(error)}"))
+    except anyio.get_cancelled_exc_class():
+        with anyio.CancelScope(shield=True):
+            await lane.leave(sending, partial(doubt, message="stopped while the request was under way"))
+        raise
+    else:
+        await _bind(lane, sending, snapshot)
+
+
+async def _refused(lane: Lane, run: Run, error: Rejected) -> None:
+    """Fail what the provider refused for good, unless its listing shows it all the same."""
+    try:
+        strangers = await lane.strangers(await lane.listing())
+        known = await recognise(lane, run, strangers)
+    except ProviderError:
+        known = Recognised()  # the refusal stands by itself
+    if known.one is not None:
+        await bind_found(lane, run, known.one)
+    else:
+        await lane.leave(run, partial(finish, status=Status.FAILED, message=error.message))
+
+
+def _verdict(error: ProviderError, draw: float) -> Step:
+    """Say what an answer to a create means for its run; what is not named here is in doubt."""
+
+    def step(run: Run, now: datetime) -> Transition:
+        match error:
+            case Throttled():
+                wait = max(timedelta(seconds=error.retry_after or 0), LEAST_THROTTLE)
+                return retreat(run, now, reason=None, message=error.message, due_at=now + wait)
+            case NotSent():
+                due = back_off(1, now, draw=draw, retry_after=error.retry_after)
+                return retreat(run, now, reason=None, message=error.message, due_at=due)
+            case Denied():
+                return retreat(run, now, reason=Reason.CREDENTIALS, message=error.message, due_at=now)
+            case _:
+                log.warning("run.in_doubt", job=run.job, run=run.id, error=error.message)
+                return doubt(run, now, message=error.message)
+
+    return step
+
+
+async def _intend(lane: Lane, run: Run) -> Run | None:
+    """Commit that `run` is about to be sent; None where it must not be."""
+
+    def step(run: Run, now: datetime) -> Transition:
+        crashpoint.reach("C08")
+        intent = send(run, now)
+        return replace(intent, run=replace(intent.run, lease_until=now + LEASE))
+
+    await lane.note(lane.journal.writable)
+    crashpoint.reach("C07")
+    try:
+        return await lane.move(run, step)
+    except LeaseLost:
+        return None
+    except StoreError:
+        # It is not known whether the intent was stored, but it is that nothing was sent.
+        now = await lane.store.work.by_id(run.id)
+        if now is not None and now.status is Status.SUBMITTING and now.epoch == run.epoch:
+            message = "the database did not answer; nothing was sent"
+            await lane.leave(now, lambda run, at: retreat(run, at, reason=None, message=message, due_at=at))
+        raise
+
+
+async def _bind(lane: Lane, run: Run, snapshot: Snapshot) -> None:
+    """Write the provider's id down, first in the journal, then in the database until it takes it."""
+    with anyio.CancelScope(shield=True):
+        entry = Entry(run_id=run.id, remote_id=snapshot.remote_id, word=snapshot.provider_status)
+        try:
+            await lane.note(lambda: lane.journal.append(entry))
+        except OSError as error:
+            log.error("journal.failed", run=run.id, remote_id=snapshot.remote_id, error=str(error))
+        crashpoint.reach("C20")
+        await _commit_bound(lane, run, snapshot)
+        crashpoint.reach("C22")
+
+
+async def _commit_bound(lane: Lane, run: Run, snapshot: Snapshot) -> None:
+    def step(run: Run, now: datetime) -> Transition:
+        crashpoint.reach("C21")
+        return bind(run, snapshot, now).released()
+
+    for wait in (0.1, 0.5, 1, 2, 4, None):
+        try:
+            await lane.move(run, step)
+        except LeaseLost:
+            fresh = await lane.store.work.by_id(run.id)
+            if fresh is None or fresh.remote_id is not None or fresh.status.final:
+                log.warning("run.already_bound", run=run.id, remote_id=snapshot.remote_id)
+                return
+            run = fresh
+        except StoreError as error:
+            if wait is None:
+                raise  # the journal has it: the next look binds it
+            log.error("store.failed", run=run.id, error=error.message)
+            await anyio.sleep(wait)
+        else:
+            return
+
+
+def _name(error: BaseException) -> str:
+    return f"{type(error).__name__}"

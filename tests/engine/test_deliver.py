@@ -1,0 +1,346 @@
+"""The deliverer on a real store against receivers that refuse, hang, reset, answer late, twice or never."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import anyio
+import pytest
+import structlog
+from core.make import NOW
+from hooks.receiver import Receiver, receiving, reply, reset, vanish
+from standardwebhooks import Webhook as Verifier
+from store.hooked import states, tell
+from store.make import Clock
+
+from orchestrator.core.delivery import SCHEDULE, DeliveryState
+from orchestrator.core.receiver import OPENS_AT, PROBE_AFTER
+from orchestrator.engine.deliver import AHEAD, IN_FLIGHT, Deliverer, origin_of
+from orchestrator.errors import StoreError
+from orchestrator.hooks import Hook
+from orchestrator.hooks.command import Command, CommandOptions
+from orchestrator.hooks.webhook import Webhook, WebhookOptions, make_secret
+from orchestrator.store.database import Database, Tx
+from orchestrator.store.store import Store
+
+Made = Callable[..., Deliverer]
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, _migrated_file: Path, clock: Clock) -> AsyncIterator[Store]:
+    shutil.copyfile(_migrated_file, tmp_path / "state.db")
+    os.chmod(tmp_path / "state.db", 0o600)
+    async with Database(f"sqlite:///{tmp_path}/state.db", clock=clock) as opened:
+        yield Store(opened, "acme", owner="me")
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as each:
+        yield each
+
+
+@pytest.fixture
+async def made(
+    store: Store, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Made]:
+    """Make deliverers with one webhook `team`, whose table may differ, and other hooks beside it."""
+    monkeypatch.setenv("TEAM_HOOK_SECRET", make_secret())
+    opened: list[Deliverer] = []
+
+    def deliverer(others: dict[str, Hook] | None = None, **table: object) -> Deliverer:
+        table = {"url": receiver.url(), "timeout": "1s", **table}
+        options = WebhookOptions.model_validate(
+            {"kind": "webhook", "secret": {"env": "TEAM_HOOK_SECRET"}, "allow_private": True, **table}
+        )
+        hooks = {"team": Webhook(options, tmp_path, now=lambda: NOW), **(others or {})}
+        opened.append(Deliverer(store=store, hooks=hooks, draw=lambda: 1.0))
+        return opened[-1]
+
+    yield deliverer
+    for each in opened:
+        await each.close()
+
+
+async def ended(deliverer: Deliverer, name: str = "team") -> int:
+    with anyio.fail_after(60):
+        return await deliverer.drain(name)
+
+
+async def test_all_of_it_arrives_in_the_order_of_each_job(
+    made: Made, store: Store, receiver: Receiver
+) -> None:
+    jobs = [f"job-{number}" for number in range(IN_FLIGHT + 5)]
+    await tell(store, *jobs, times=3)
+    assert await ended(made()) == 3 * len(jobs)
+    verifier = Verifier(os.environ["TEAM_HOOK_SECRET"])
+    order: dict[str, list[bytes]] = {}
+    for sent in receiver.requests:
+        signed = verifier.sign(sent.headers["webhook-id"], NOW, sent.body.decode())
+        assert signed == sent.headers["webhook-signature"]
+        order.setdefault(sent.body.split(b'"job":"')[1].split(b'"')[0].decode(), []).append(sent.body)
+    told = {job: [one.body for one in await store.outbox.log(job=job)] for job in jobs}
+    assert order == told
+    assert receiver.connections <= IN_FLIGHT
+    assert set(await states(store)) == {DeliveryState.DELIVERED}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (reset, "uncertain: the connection broke before an answer"),
+        (vanish, "uncertain: the connection broke before an answer"),
+        (reply(500, b"oh"), "HTTP 500: oh"),
+        (reply(302, location="http://169.254.169.254/"), "HTTP 302"),
+    ],
+)
+async def test_what_failed_keeps_its_id_and_holds_back_its_job_alone(
+    made: Made, store: Store, receiver: Receiver, clock: Clock, answer: object, said: str
+) -> None:
+    deliverer = made()
+    await tell(store, "a", times=2)
+    receiver.answer = answer  # type: ignore[assignment]  # one of the answers above
+    assert await ended(deliverer) == 1
+    (first, second) = await store.outbox.log()
+    assert (first.state, second.attempts) == (DeliveryState.PENDING, 0)
+    assert (first.last_error or "").startswith(said)
+    assert await deliverer.wait("team") == SCHEDULE[1]
+    receiver.answer = reply(204)
+    await tell(store, "b")
+    assert await ended(deliverer) == 1
+    clock.forward(SCHEDULE[1])
+    assert await ended(deliverer) == 2
+    ids = [sent.headers["webhook-id"] for sent in receiver.requests]
+    assert [ids[0], ids[-2], ids[-1]] == [first.id, first.id, second.id]
+
+
+async def test_one_that_hangs_is_uncertain_and_holds_up_no_other_job(
+    made: Made, store: Store, receiver: Receiver
+) -> None:
+    await tell(store, "a")
+    receiver.answer = receiver.hang
+    ticks: list[int] = []
+    deliverer = made(timeout="200ms")
+    assert await deliverer.drain("team", lambda: ticks.append(1)) == 1
+    assert ticks
+    (one,) = await store.outbox.log()
+    assert (one.state, one.attempts) == (DeliveryState.PENDING, 1)
+    assert (one.last_error or "").startswith("uncertain: no answer within 0.2 s")
+
+
+async def test_a_late_answer_and_a_second_one_change_nothing(
+    made: Made, store: Store, receiver: Receiver
+) -> None:
+    async def twice(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0)
+        await reply(204)(writer)
+        await reply(500)(writer)
+
+    receiver.answer = twice
+    await tell(store, "a", "b", "c", times=2)
+    assert await ended(made()) >= 6
+    assert (await states(store)).count(DeliveryState.DELIVERED) >= 3
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        ("120", timedelta(seconds=120)),
+        (format_datetime(NOW + timedelta(hours=1), usegmt=True), timedelta(hours=1)),
+        ("0", SCHEDULE[1]),
+        ("-5", SCHEDULE[1]),
+        ("soon", SCHEDULE[1]),
+        ("9" * 30, timedelta(hours=24)),
+    ],
+)
+@pytest.mark.parametrize("code", [429, 503])
+async def test_a_receiver_that_asks_for_time_gets_it(
+    made: Made, store: Store, receiver: Receiver, code: int, value: str, wait: timedelta
+) -> None:
+    deliverer = made()
+    await tell(store, "a")
+    receiver.answer = reply(code, retry_after=value)
+    await ended(deliverer)
+    assert await deliverer.wait("team") == wait
+
+
+async def test_410_ends_it_for_all_jobs_until_the_table_changes(
+    made: Made, store: Store, receiver: Receiver
+) -> None:
+    deliverer = made()
+    await deliverer.declare()
+    await tell(store, "a", times=2)
+    receiver.answer = reply(410, b"gone")
+    with structlog.testing.capture_logs() as logs:
+        assert await ended(deliverer) == 1
+    assert [line["reason"] for line in logs if line["event"] == "hook.off"] == [
+        "the receiver wants no more: HTTP 410: gone"
+    ]
+    await tell(store, "b")
+    assert await ended(deliverer) == 0
+    assert await deliverer.wait("team") is None
+    receiver.answer = reply(200)
+    mended = made(url=receiver.url(path="/new"))
+    await mended.declare()
+    assert await ended(mended) == 3
+    assert {sent.line for sent in receiver.requests[1:]} == {"POST /new HTTP/1.1"}
+    assert receiver.requests[0].headers["webhook-id"] == receiver.requests[1].headers["webhook-id"]
+
+
+async def test_a_dead_receiver_is_left_alone_and_delays_nobody_else(
+    made: Made, store: Store, receiver: Receiver, clock: Clock, tmp_path: Path
+) -> None:
+    script = CommandOptions.model_validate({"kind": "command", "command": ["true"]})
+    deliverer = made({"other": Command(script, tmp_path)})
+    await deliverer.declare()
+    jobs = [f"job-{number}" for number in range(IN_FLIGHT + AHEAD + 10)]
+    await tell(store, *jobs)
+    receiver.answer = reset
+    assert IN_FLIGHT <= await ended(deliverer) < IN_FLIGHT + AHEAD + OPENS_AT
+    assert await ended(deliverer) == 0
+    assert await deliverer.wait("team") == PROBE_AFTER
+    assert await ended(deliverer, "other") == 0
+    clock.forward(PROBE_AFTER)
+    assert await ended(deliverer) == 1
+    receiver.answer = reply(200)
+    clock.forward(PROBE_AFTER)
+    assert await ended(deliverer) == len(jobs)
+    assert set(await states(store)) == {DeliveryState.DELIVERED}
+
+
+async def test_a_refusal_that_repeats_is_said_once(
+    made: Made, store: Store, receiver: Receiver, clock: Clock
+) -> None:
+    deliverer = made()
+    await tell(store, "a")
+    receiver.answer = reply(404)
+    with structlog.testing.capture_logs() as logs:
+        for attempt in range(1, 5):
+            await ended(deliverer)
+            clock.forward(SCHEDULE[attempt])
+        receiver.answer = reply(200)
+        await ended(deliverer)
+    events = [line["event"] for line in logs]
+    assert (events.count("hook.refused"), events.count("hook.recovered")) == (1, 1)
+
+
+async def test_a_secret_that_is_missing_fails_its_own_hook_and_is_said_at_the_start(
+    made: Made, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliverer = made()
+    await deliverer.declare()
+    monkeypatch.delenv("TEAM_HOOK_SECRET")
+    await deliverer.check()
+    (found,) = await store.hearings.all()
+    assert found.hearing.unfit == "the environment variable TEAM_HOOK_SECRET is not set"
+    await tell(store, "a")
+    await ended(deliverer)
+    assert (await store.outbox.log())[0].last_error == f"not sent: {found.hearing.unfit}"
+    monkeypatch.setenv("TEAM_HOOK_SECRET", make_secret())
+    again = made()
+    await again.check()
+    assert (await store.hearings.all())[0].hearing.unfit is None
+    assert await ended(again) == 1
+
+
+async def test_what_is_owed_outlives_a_database_that_does_not_answer(
+    made: Made, store: Store, receiver: Receiver
+) -> None:
+    deliverer = made()
+    await tell(store, "a")
+    broken = [True]
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await store.database.write(_drop_table)
+        await reply(200)(writer)
+
+    async def _drop_table(tx: Tx) -> None:
+        await tx.connection.exec_driver_sql("alter table deliveries rename to away")
+
+    async def _mend(tx: Tx) -> None:
+        await tx.connection.exec_driver_sql("alter table away rename to deliveries")
+
+    receiver.answer = answer
+    with pytest.raises(StoreError):
+        await ended(deliverer)
+    broken.clear()
+    await store.database.write(_mend)
+    assert await ended(deliverer) == 0
+    assert await states(store) == [DeliveryState.DELIVERED]
+    assert len(receiver.requests) == 1
+
+
+async def test_one_that_is_cut_off_settles_what_has_ended(
+    made: Made, store: Store, receiver: Receiver
+) -> None:
+    await tell(store, "a", "b")
+    quick = reply(200)
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await (quick(writer) if len(receiver.requests) == 1 else receiver.hang(writer))
+
+    receiver.answer = answer
+    deliverer = made(timeout="30s")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(deliverer.drain, "team")
+        with anyio.fail_after(30):
+            while DeliveryState.DELIVERED not in await states(store):  # noqa: ASYNC110 - the store tells nobody
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+    await store.outbox.end_leases()
+    receiver.answer = quick
+    assert await ended(made()) == 1
+    ids = [sent.headers["webhook-id"] for sent in receiver.requests]
+    assert (len(ids), len(set(ids))) == (3, 2)
+
+
+async def test_one_that_is_closed_or_stopping_begins_nothing(made: Made, store: Store) -> None:
+    deliverer = made()
+    await tell(store, "a")
+    deliverer.stopping = lambda: True
+    assert await ended(deliverer) == 0
+    deliverer.stopping = lambda: False
+    heir = deliverer.renewed(deliverer.hooks)
+    await deliverer.close()
+    assert await ended(deliverer) == 0
+    assert await ended(heir) == 1
+
+
+async def test_what_is_claimed_ahead_is_given_back_by_one_that_is_closed(
+    made: Made, store: Store, receiver: Receiver
+) -> None:
+    jobs = [f"job-{number}" for number in range(IN_FLIGHT + AHEAD)]
+    await tell(store, *jobs)
+    deliverer = made()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await deliverer.close()
+        await reply(200)(writer)
+
+    receiver.answer = answer
+    assert await ended(deliverer) == len(jobs)
+    sent = len(receiver.requests)
+    assert 0 < sent < len(jobs)
+    receiver.answer = reply(200)
+    assert await ended(made()) == len(jobs) - sent
+    assert {one.attempts for one in await store.outbox.log()} == {1}
+
+
+def test_a_long_command_line_is_still_a_name(tmp_path: Path) -> None:
+    def origin(word: str) -> str:
+        options = CommandOptions.model_validate({"kind": "command", "command": ["true", word]})
+        return origin_of(Command(options, tmp_path))
+
+    assert origin("x") == "true x"
+    assert origin("x" * 5000) != origin("y" * 5000)
+    assert len(origin("x" * 5000).encode()) < 200

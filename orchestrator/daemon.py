@@ -1,0 +1,371 @@
+"""The long-running daemon: one task for each account and hook, woken by ticks, hints and files."""
+
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import anyio
+import structlog
+from anyio import to_thread
+from anyio.abc import TaskGroup
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from watchfiles import awatch
+
+from orchestrator.config.manifest import Manifest
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.reconcile import automatic
+from orchestrator.errors import ManifestError, OrchestratorError, SettingsError, StoreError
+from orchestrator.hooks.heartbeat import ping
+from orchestrator.providers import registry
+from orchestrator.store.hints import changes
+from orchestrator.store.store import alive
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
+
+BEAT_SECONDS: Final = 5
+RESCAN_SECONDS: Final = 60
+PRUNE_SECONDS: Final = 3600
+PING_SECONDS: Final = 30
+SAFETY: Final = timedelta(seconds=30)
+"""Every loop looks at its rows at least this often, whatever hints were lost."""
+DRAIN_SECONDS: Final = 8.0
+STEADY_SECONDS: Final = 0.2
+TROUBLE: Final = timedelta(seconds=2)
+LEAST_WAIT: Final = timedelta(milliseconds=50)
+
+
+class Bell:
+    """Wakes one loop: rung by a hint, a commit or a tick, and never twice for the same news."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def ring(self) -> None:
+        """Wake the loop, now or when it next waits."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Wait to be rung."""
+        await self._event.wait()
+        self._event = anyio.Event()
+
+
+class Ticks:
+    """The scheduler, which only rings bells: it holds no state that a restart would miss."""
+
+    def __init__(self) -> None:
+        # A tick that is late still rings, and many late ones ring once.
+        defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        self._scheduler = AsyncIOScheduler(job_defaults=defaults, timezone=UTC)
+
+    def __enter__(self) -> "Ticks":
+        self._scheduler.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scheduler.shutdown(wait=False)
+
+    def at(self, name: str, moment: datetime, bell: Bell) -> None:
+        """Ring `bell` at `moment`, in place of what `name` had before."""
+        self._scheduler.add_job(bell.ring, "date", run_date=moment, id=name, replace_existing=True)
+
+    def every(self, name: str, seconds: float, bell: Bell) -> None:
+        """Ring `bell` every so often."""
+        self._scheduler.add_job(bell.ring, "interval", seconds=seconds, id=name, replace_existing=True)
+
+
+@dataclass(kw_only=True)
+class Daemon:
+    """Runs an engine until it is told to stop, or, with `until_settled`, until nothing is left to do.
+
+    `reload` reads the job files again. `serve` runs the web server, where one is wanted.
+    """
+
+    engine: Engine
+    reload: Callable[[], Manifest]
+    apply_new: bool = True
+    reconciles: bool = True
+    until_settled: bool = False
+    serve: Callable[["Daemon"], Coroutine[Any, Any, None]] | None = None
+    address: str | None = None
+    progress: dict[str, datetime] = field(default_factory=dict)
+    """When each loop last went round without a failure, or began."""
+    trouble: str | None = None
+    """Why the job files as they are now are not in force."""
+    _bells: dict[str, Bell] = field(default_factory=dict)
+    _loops: set[str] = field(default_factory=set)
+    _pinged: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _settled: Bell = field(default_factory=Bell)
+    _stop: anyio.Event = field(default_factory=anyio.Event)
+    _rested: anyio.Event = field(default_factory=anyio.Event)
+    _tasks: TaskGroup = field(init=False)
+    _ticks: Ticks = field(init=False)
+
+    async def run(self) -> None:
+        """Work until the first signal, `stop`, or until settled; then finish what is under way."""
+        store = self.engine.store
+        await store.work.end_leases(alive)
+        await store.outbox.end_leases(alive)
+        await self.engine.prepare()
+        self.engine.pulse = lambda account: self._well(f"account {account}")
+        await self._forget_settled_replies()
+        store.database.listeners.append(self._ring_all)
+        try:
+            with Ticks() as ticks:
+                async with anyio.create_task_group() as tasks:
+                    await self._start(tasks, ticks)
+                    log.info("daemon.started", pid=os.getpid(), address=self.address)
+                    await self._stop.wait()
+                    await self._drain(tasks)
+        finally:
+            store.database.listeners.remove(self._ring_all)
+            with anyio.CancelScope(shield=True):
+                await store.daemons.leave()
+
+    def stop(self) -> None:
+        """Begin nothing new, and end when what is under way is done."""
+        self.engine.stopping = True
+        self._stop.set()
+        self._ring_all()
+
+    async def _start(self, tasks: TaskGroup, ticks: Ticks) -> None:
+        self._tasks, self._ticks = tasks, ticks
+        await self._beat()
+        if self.reconciles:
+            await self._reconcile()
+        self._spawn_loops()
+        ticks.every("beat", BEAT_SECONDS, self._bell("beat"))
+        ticks.every("prune", PRUNE_SECONDS, self._bell("prune"))
+        tasks.start_soon(self._keep, self._beats)
+        tasks.start_soon(self._keep, self._prune)
+        tasks.start_soon(self.engine.deliverer.check)
+        if self.reconciles:
+            self._pinged = datetime.now(UTC)
+            self._well("beat")
+            tasks.start_soon(self._keep, self._ping)
+        tasks.start_soon(self._keep, self._listen)
+        if self.reconciles:
+            ticks.every("rescan", RESCAN_SECONDS, self._bell("files"))
+            tasks.start_soon(self._keep, self._watch)
+            tasks.start_soon(self._keep, self._files)
+        if self.until_settled:
+            ticks.every("settled", 1, self._settled)
+            tasks.start_soon(self._until_settled)
+        if self.serve is not None:
+            tasks.start_soon(self.serve, self)
+
+    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run what has no end of its own, again where it broke: the loops go on meanwhile."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("task.broke", task=work.__name__.strip("_"))
+            await anyio.sleep(TROUBLE.total_seconds())
+
+    def _spawn_loops(self) -> None:
+        for name in self.engine.manifest.accounts:
+            self._spawn(f"account {name}", partial(self.engine.round, name))
+        for name in self.engine.manifest.hooks:
+            self._spawn(f"hook {name}", partial(self._deliver, name))
+
+    def _spawn(self, name: str, work: Callable[[], Awaitable[timedelta | None]]) -> None:
+        if name not in self._loops:
+            self._loops.add(name)
+            self.progress[name] = datetime.now(UTC)
+            self._tasks.start_soon(self._loop, name, work)
+
+    async def _loop(self, name: str, work: Callable[[], Awaitable[timedelta | None]]) -> None:
+        """Go round whenever the bell rings; one loop's failure ends no other."""
+        bell = self._bell(name)
+        while not self._stop.is_set():
+            await self._turn(name, work, bell)
+        self._loops.discard(name)
+        if not self._loops:
+            self._rested.set()
+
+    async def _turn(self, name: str, work: Callable[[], Awaitable[timedelta | None]], bell: Bell) -> None:
+        try:
+            wait = await work()
+            self._well(name)
+            self._bell("heartbeat").ring()
+        except StoreError as error:
+            log.error("store.failed", loop=name, error=error.message, hint=error.hint)
+            wait = TROUBLE
+        except OrchestratorError as error:
+            log.error("loop.failed", loop=name, error=error.message)
+            wait = TROUBLE
+        except Exception:
+            log.exception("loop.broke", loop=name)
+            wait = TROUBLE
+        self._settled.ring()
+        # A round that could not do what was due is not tried again at once.
+        wait = SAFETY if wait is None else min(max(wait, LEAST_WAIT), SAFETY)
+        self._ticks.at(name, datetime.now(UTC) + wait, bell)
+        begun = anyio.current_time()
+        await bell.wait()
+        if name.startswith("account "):
+            # Its rows have just been read; many commits on end are one piece of news.
+            await anyio.sleep(max(0, begun + LEAST_WAIT.total_seconds() - anyio.current_time()))
+
+    async def _deliver(self, name: str) -> timedelta | None:
+        deliverer = self.engine.deliverer
+        if name not in deliverer.hooks:
+            return None  # it left the files
+        await deliverer.drain(name, partial(self._well, f"hook {name}"))
+        return await self.engine.deliverer.wait(name) if name in self.engine.deliverer.hooks else None
+
+    def _well(self, loop: str) -> None:
+        self.progress[loop] = datetime.now(UTC)
+
+    async def _ping(self) -> None:
+        """Tell an outside checker when every loop has gone round; one that stands still keeps us silent."""
+        while True:
+            await self._bell("heartbeat").wait()
+            manifest = self.engine.manifest
+            if manifest.settings.heartbeat is None:
+                continue
+            if all(self.progress[name] > self._pinged for name in self._loops | {"beat"}):
+                self._pinged = datetime.now(UTC)
+                await ping(manifest.settings.heartbeat, manifest.root, self.engine.env)
+                await anyio.sleep(PING_SECONDS)
+
+    async def _prune(self) -> None:
+        """Forget what was delivered long ago, a batch at a time, now and every hour."""
+        while True:
+            try:
+                while await self.engine.store.replay.prune():
+                    pass
+            except StoreError as error:
+                log.error("store.failed", loop="prune", error=error.message, hint=error.hint)
+            await self._bell("prune").wait()
+
+    def _bell(self, name: str) -> Bell:
+        return self._bells.setdefault(name, Bell())
+
+    def _ring_all(self) -> None:
+        for name in self._loops:
+            self._bell(name).ring()
+        self._settled.ring()
+
+    async def _listen(self) -> None:
+        async for _ in changes(self.engine.store.database):
+            self._ring_all()
+
+    async def _beats(self) -> None:
+        while True:
+            await self._bell("beat").wait()
+            try:
+                await self._beat()
+            except StoreError as error:
+                log.error("store.failed", loop="beat", error=error.message, hint=error.hint)
+
+    async def _beat(self) -> None:
+        await self.engine.store.daemons.beat(host=socket.gethostname(), pid=os.getpid(), address=self.address)
+        self.progress["beat"] = datetime.now(UTC)
+
+    async def _watch(self) -> None:
+        # The folder: a watched file would be lost at its first atomic replacement.
+        folders = {path.parent for path in self.engine.manifest.files}
+        # Its thread cannot be cancelled: without the event the end would wait for it, up to 5 s.
+        async for _ in awatch(*folders, recursive=False, debounce=400, step=200, stop_event=self._stop):
+            self._bell("files").ring()
+
+    async def _files(self) -> None:
+        while True:
+            self.progress["files"] = datetime.now(UTC)
+            await self._bell("files").wait()
+            try:
+                await self._reread()
+            except (ManifestError, SettingsError) as error:
+                if self.trouble != error.message:
+                    self.trouble = error.message
+                    log.error("files.refused", error=error.message, hint="the last good files stay in force")
+            except OrchestratorError as error:
+                log.error("reconcile.failed", error=error.message, hint=error.hint)
+
+    async def _reread(self) -> None:
+        manifest = await to_thread.run_sync(self.reload)
+        if (manifest.digest, manifest.jobs) == (self.engine.manifest.digest, self.engine.manifest.jobs):
+            self.trouble = None
+            return
+        await anyio.sleep(STEADY_SECONDS)  # a half-written file may parse as a smaller one
+        again = await to_thread.run_sync(self.reload)
+        if again.digest != manifest.digest:
+            self._bell("files").ring()
+            return
+        if again.settings.database != self.engine.manifest.settings.database:
+            raise SettingsError("another database takes a restart", hint="stop the daemon and start it again")
+        self.trouble = None
+        log.info("files.changed", jobs=len(again.jobs))
+        await self.engine.replace(again)
+        self._tasks.start_soon(self.engine.deliverer.check)
+        self._spawn_loops()
+        await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        engine = self.engine
+        writes = await automatic(
+            engine.store, engine.manifest, registry(), engine.routing, apply_new=self.apply_new
+        )
+        for record in writes.records:
+            if record.held:
+                log.warning("job.held", job=record.name, reason=record.held)
+        if writes.runs:
+            log.info("reconcile.recorded", runs=len(writes.runs))
+        self._ring_all()
+
+    async def _until_settled(self) -> None:
+        store = self.engine.store
+        while True:
+            await self._settled.wait()
+            try:
+                hooks = tuple(self.engine.deliverer.hooks)
+                if await store.views.moving() == 0 and await store.outbox.unsettled(hooks) == 0:
+                    self.stop()
+                    return
+            except StoreError as error:
+                log.error("store.failed", loop="settled", error=error.message, hint=error.hint)
+
+    async def _forget_settled_replies(self) -> None:
+        entries = await to_thread.run_sync(self.engine.journal.read)
+        settled = set()
+        for run_id in entries:
+            run = await self.engine.store.work.by_id(run_id)
+            if run is None or run.remote_id is not None or run.status.final:
+                settled.add(run_id)
+        if entries:
+            await to_thread.run_sync(self.engine.journal.forget, settled)
+
+    async def _drain(self, tasks: TaskGroup) -> None:
+        """Let what is under way end, for a while; what is cut off is looked up at the next start."""
+        if self._loops:
+            with anyio.move_on_after(DRAIN_SECONDS):
+                await self._rested.wait()
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def signals(daemon: Daemon) -> AsyncIterator[Callable[[], int | None]]:
+    """Stop `daemon` on the first SIGINT or SIGTERM, end the process at once on the second."""
+    first: list[int] = []
+
+    async def heed() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            async for number in received:
+                if first:
+                    os._exit(128 + number)
+                first.append(number)
+                log.info("daemon.draining", signal=signal.Signals(number).name)
+                daemon.stop()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(heed)
+        yield lambda: first[0] if first else None
+        tasks.cancel_scope.cancel()

@@ -1,0 +1,1 @@
+"""The daemon's address: the installed command, a real server, real requests."""

@@ -1,0 +1,169 @@
+"""The command line: `--help` and completion load nothing heavy, each command is loaded when it is called."""
+
+import difflib
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from orchestrator import __version__
+from orchestrator.errors import Denied, ManifestError, OrchestratorError, SettingsError
+
+COMMANDS = {
+    "demo": "The whole thing in one minute, with no account.",
+    "init": "Write a starter jobs.toml and its schema.",
+    "validate": "Check the job files, offline.",
+    "plan": "Show what would change, and why.",
+    "apply": "Show the plan, ask, record it, submit.",
+    "up": "Run the daemon: submit, poll, fire hooks.",
+    "status": "Show the jobs and where they stand.",
+    "show": "Show all that is known of one job.",
+    "why": "Say why a job stands where it does, and what comes next.",
+    "events": "List what happened, oldest first.",
+    "watch": "Follow the jobs as they move.",
+    "wait": "Wait until jobs are done.",
+    "cancel": "Ask for the end of a job's run.",
+    "retry": "Buy another attempt of a job that failed.",
+    "import": "Let a job stand by a fine-tune that exists.",
+    "resolve": "Decide about a run whose answer was lost.",
+    "audit": "Show what each account holds that no job knows.",
+    "providers": "Show what each provider can do, and how its account stands.",
+    "hooks": "Try hooks, see deliveries, make a secret.",
+    "db": "Upgrade, check or back up the database.",
+    "sandbox": "Serve the emulated providers.",
+    "schema": "Print the job file's JSON Schema.",
+    "config": "Show the settings that are in force.",
+    "completion": "Print a shell's completion script.",
+    "version": "Print the version.",
+}
+"""Every command and its line of help; the module of the same name holds it, as `command`."""
+
+MODULES = {"import": "import_"}
+EXIT_INTERRUPTED = 130
+OS_HINTS = {
+    errno.ENOSPC: "free some space; what is recorded is not lost",
+    errno.EDQUOT: "free some space; what is recorded is not lost",
+    errno.EROFS: "make it writable for this user, or name another place with ORCHESTRATOR_DATABASE",
+    errno.EACCES: "make it writable for this user, or name another place with ORCHESTRATOR_DATABASE",
+}
+
+
+class Commands(click.Group):
+    """The commands of `COMMANDS`, loaded one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name them in the order in which a new user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"orchestrator.cli.{MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = module.command
+        return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name from the table, without loading any."""
+        names = [
+            CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may have been meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them from the table, without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", message="orchestrator %(version)s")
+@click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="A job file or a folder of them.")
+@click.option("-C", "directory", metavar="DIR", help="Go to this folder first.")
+@click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account.")
+@click.option("-o", "--output", type=click.Choice(["table", "json", "jsonl", "name"]), help="How to print.")
+@click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for.")
+@click.option("-v", "--verbose", count=True, help="Log more; twice for everything.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), help="Colours.")
+@click.pass_context
+def cli(ctx: click.Context, /, **given: Any) -> None:
+    """Declare hosted fine-tunes in jobs.toml; never buy one twice, never lose one, always hear of it.
+
+    \b
+    orchestrator demo      see it work, with no account
+    orchestrator init      write a starter jobs.toml
+    """
+    ctx.obj = given
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with one of the codes of `contract.md` §3."""
+    try:
+        code = cli.main(args=arguments, prog_name="orchestrator", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        code = 2 if isinstance(error, click.UsageError) else error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("\n")
+        code = EXIT_INTERRUPTED
+    except OrchestratorError as error:
+        code = explain(error)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # noqa: BLE001 - the last edge: a person gets a sentence, never a traceback
+        code = _broken(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def explain(error: OrchestratorError) -> int:
+    """Tell a person what went wrong, and return the exit code."""
+    if isinstance(error, ManifestError):
+        count = len(error.problems)
+        sys.stderr.write(f"{error.message}\n{count} problem{'s' if count > 1 else ''}\n")
+        return 2
+    sys.stderr.write(f"error: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"  hint: {error.hint}\n")
+    if isinstance(error, SettingsError):
+        return 2
+    return 4 if isinstance(error, Denied) else 1
+
+
+def _broken(error: Exception) -> int:
+    while isinstance(error, BaseExceptionGroup) and isinstance(error.exceptions[0], Exception):
+        error = error.exceptions[0]
+    if isinstance(error, OrchestratorError):
+        return explain(error)
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        hint = OS_HINTS.get(error.errno or 0)
+        return explain(OrchestratorError(f"{error.strerror or error}{where}", hint=hint))
+    sys.stderr.write(f"error: this is a bug: {type(error).__name__}: {error}\n")
+    if os.environ.get("ORCHESTRATOR_TRACEBACK"):
+        sys.excepthook(type(error), error, error.__traceback__)
+    else:
+        sys.stderr.write("  hint: ORCHESTRATOR_TRACEBACK=1 shows where; please report it\n")
+    return 1
+
+
+__all__ = ["COMMANDS", "cli", "main"]

@@ -1,0 +1,11 @@
+"""The lock that a daemon holds on an SQLite file; on PostgreSQL as many may run as are wanted."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+from orchestrator.store.lock import alone
+from orchestrator.store.store import Store
+
+
+def daemon_lock(store: Store) -> AbstractContextManager[None]:
+    """Hold the lock, or raise `StoreError` that names the daemon which holds it."""
+    return nullcontext() if store.database.path is None else alone(store.database.path)

@@ -1,0 +1,208 @@
+"""What every command shares: the options of the whole, the files, the store and the engine behind them."""
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import anyio
+import click
+
+from orchestrator import late
+from orchestrator.cli._log import configure
+from orchestrator.config.load import find, load, load_settings
+from orchestrator.config.manifest import Kinds, Manifest, Settings
+from orchestrator.config.problems import placed
+from orchestrator.errors import Problem, SettingsError
+from orchestrator.store.opening import daemon_runs, open_store
+from orchestrator.store.store import Store
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """The options that every command takes, and what they lead to."""
+
+    files: tuple[str, ...] = ()
+    directory: str | None = None
+    sandbox: bool = False
+    output: str = "table"
+    quiet: bool = False
+    verbose: int = 0
+    color: str = "auto"
+    sandboxes: list[str] = field(default_factory=list)
+    """The address of the sandbox that runs, once it does."""
+
+    @property
+    def cwd(self) -> Path:
+        """The folder that the command works in."""
+        return Path.cwd() / (self.directory or "")
+
+    def find(self) -> tuple[Path, ...]:
+        """Return the job files."""
+        if not self.cwd.is_dir():
+            raise SettingsError(f"{self.cwd}: no such folder")
+        return find(self.files, self.cwd, os.environ)
+
+    def settings(self) -> Settings:
+        """Read `[orchestrator]` alone, so that a broken job hides no status."""
+        files = self.find()
+        return self._own(load_settings(files, os.environ)[0], files[0].parent)
+
+    def manifest(self) -> Manifest:
+        """Read and check all job files."""
+        found = load(self.find(), kinds(), os.environ)
+        return replace(found, settings=self._own(found.settings, found.root))
+
+    def _own(self, settings: Settings, root: Path) -> Settings:
+        """Give the sandbox a database of its own, so that the real one is neither read nor written."""
+        if not self.sandbox:
+            return settings
+        own = {"database": f"sqlite:///{root}/.orchestrator/sandbox.db", "heartbeat": None}
+        return settings.model_copy(update=own)
+
+    @asynccontextmanager
+    async def store(self, settings: Settings, *, upgrade: bool = True) -> AsyncIterator[Store]:
+        """Open the store; an SQLite file is made and upgraded by itself."""
+        async with open_store(settings.database, settings.project, upgrade=upgrade) as store:
+            yield store
+
+    @asynccontextmanager
+    async def engine(self, manifest: Manifest, store: Store) -> AsyncIterator[Any]:
+        """Open an engine on `manifest`, over the sandbox where that is asked for."""
+        with ExitStack() as stack:
+            env: Mapping[str, str] = os.environ
+            opening = late("engine.opening")
+            journal = opening.JOURNAL
+            if self.sandbox:
+                sandbox = late("cli._sandbox")
+                folder = opening.state_folder(manifest.root)
+                url = await anyio.to_thread.run_sync(stack.enter_context, sandbox.running(folder))
+                self.sandboxes.append(url)
+                manifest, env = sandbox.under(manifest, url)
+                journal = f"sandbox-{journal}"
+            async with opening.open_engine(manifest, store, env, journal=journal) as engine:
+                yield engine
+
+    def reload(self) -> Manifest:
+        """Read the files again for an engine; the sandbox stays under every account."""
+        manifest = self.manifest()
+        for url in self.sandboxes:
+            manifest, _ = late("cli._sandbox").under(manifest, url)
+        return manifest
+
+    async def daemon_runs(self, store: Store) -> bool:
+        """Say whether a daemon is there to do what is only recorded."""
+        return await daemon_runs(store)
+
+    def color_on(self, stream: TextIO) -> bool:
+        """Say whether to colour what goes to `stream`."""
+        if self.color != "auto":
+            return self.color == "always"
+        return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+    def say(self, text: str) -> None:
+        """Tell a person something that is not the data asked for."""
+        if not self.quiet:
+            click.echo(text, err=True, color=self.color_on(sys.stderr))
+
+    def out(self, text: str) -> None:
+        """Print data."""
+        click.echo(text, color=self.color_on(sys.stdout))
+
+
+def hook_problems(manifest: Manifest) -> list[Problem]:
+    """Return what keeps the hooks from working on this machine, as far as no secret tells it."""
+    hooks = late("hooks").registry()
+    found = [
+        (manifest.origins["hooks", name], ("hooks", name, key), message)
+        for name, options in manifest.hooks.items()
+        for key, message in hooks[options.kind](options, manifest.folder("hooks", name)).problems().items()
+    ]
+    return [problem for one in found for problem in placed(*one)]
+
+
+def kinds() -> Kinds:
+    """Return the grammar of every provider and hook that is installed."""
+    found: Kinds = late("engine.opening").kinds()
+    return found
+
+
+FORMS = ("table", "json", "jsonl", "name")
+OPTIONS = (
+    click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="A job file or a folder."),
+    click.option("-C", "directory", metavar="DIR", help="Go to this folder first."),
+    click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account."),
+    click.option(
+        "-o", "--output", type=click.Choice(["table", "json", "jsonl", "name"]), help="How to print."
+    ),
+    click.option("--json", "as_json", is_flag=True, help="The same as -o json."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for."),
+    click.option("-v", "--verbose", count=True, help="Log more; twice for everything."),
+    click.option("--color", type=click.Choice(["auto", "always", "never"]), help="Colours."),
+)
+
+
+def app(function: F) -> F:
+    """Give a command the common options, before or after its name, as its first argument."""
+
+    @wraps(function)
+    @click.pass_context
+    def wrapper(context: click.Context, /, **given: Any) -> Any:
+        before = context.find_root().obj or {}
+        made = _merge(before, {key: given.pop(key) for key in _COMMON})
+        configure(made.verbose, quiet=made.quiet, color=made.color_on(sys.stderr))
+        return function(made, **given)
+
+    for option in reversed(OPTIONS):
+        wrapper = option(wrapper)
+    return wrapper  # type: ignore[return-value]  # click changes what it is, not how it is called
+
+
+_COMMON = ("files", "directory", "sandbox", "output", "as_json", "quiet", "verbose", "color")
+
+
+def _merge(before: Mapping[str, Any], after: Mapping[str, Any]) -> App:
+    merged = {key: after[key] or before.get(key) for key in _COMMON}
+    as_json = merged.pop("as_json")
+    return App(
+        files=tuple(merged["files"] or ()),
+        directory=merged["directory"],
+        sandbox=bool(merged["sandbox"]),
+        output=merged["output"] or ("json" if as_json else "table"),
+        quiet=bool(merged["quiet"]),
+        verbose=merged["verbose"] or 0,
+        color=merged["color"] or "auto",
+    )
+
+
+def run(work: Callable[[], Coroutine[Any, Any, int | None]], *, signals: bool = True) -> int:
+    """Run an async command and return its exit code; a signal cancels it, a second one ends the process."""
+    return anyio.run(_guarded, work) if signals else anyio.run(work) or 0
+
+
+async def _guarded(work: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
+    ended: list[int] = []
+
+    async def heed(scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            async for number in received:
+                if ended:
+                    os._exit(128 + number)
+                ended.append(number)
+                scope.cancel()
+
+    code: int | None = None
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            tasks.start_soon(heed, scope)
+            code = await work()
+        tasks.cancel_scope.cancel()
+    return 128 + ended[0] if ended else code or 0

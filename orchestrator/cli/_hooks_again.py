@@ -1,0 +1,131 @@
+"""`orchestrator hooks redeliver` and `hooks drop`."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import click
+
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._duration import DURATION
+from orchestrator.cli._text import document, line
+from orchestrator.cli._wait import confirm
+from orchestrator.config.manifest import Manifest
+from orchestrator.errors import UsageError
+from orchestrator.store.commit import Routing
+from orchestrator.store.replay import Choice
+from orchestrator.store.store import Store
+
+DECLINED = 3
+
+
+@click.command("redeliver")
+@click.argument("delivery", metavar="[ID]", required=False)
+@click.option("--dead", is_flag=True, help="All that were given up.")
+@click.option("--since", type=DURATION, help="All of so long, such as 2d; with --hook what it missed too.")
+@click.option("--hook", help="Only this hook's; alone: what waits for it, now.")
+@click.option("--to", "heir", help="Give what waits for --hook to this hook instead.")
+@click.option("--new-id", is_flag=True, help="Under new ids, for receivers that skip what they have seen.")
+@app
+def redeliver(
+    app: App,
+    *,
+    delivery: str | None,
+    dead: bool,
+    since: float | None,
+    hook: str | None,
+    heir: str | None,
+    new_id: bool,
+) -> int:
+    """Send deliveries again, oldest first: the same bytes under the same id.
+
+    A hook that was switched off is switched on by it.
+    """
+    _check(delivery, dead=dead, since=since, hook=hook, heir=heir)
+    length = None if since is None else timedelta(seconds=since)
+    choice = Choice(id=delivery, hook=hook, dead=dead, since=length)
+
+    async def work() -> int:
+        manifest = app.manifest()
+        async with app.store(manifest.settings) as store:
+            if heir is not None:
+                return await _hand_over(app, store, manifest, hook or "", heir)
+            filled = 0
+            if length is not None and hook is not None and not dead:
+                filled = await _fill(store, manifest, hook, length)
+            found = await store.replay.again(choice, new_id=new_id)
+            if delivery is not None and not found:
+                hint = "orchestrator hooks log"
+                raise UsageError(f"no delivery {delivery} is known, or it is under way", hint=hint)
+            _print(app, found, filled)
+            await _tell(app, store)
+        return 0
+
+    return run(work)
+
+
+def _check(
+    delivery: str | None, *, dead: bool, since: float | None, hook: str | None, heir: str | None
+) -> None:
+    many = dead or since is not None
+    if delivery is None and not many and hook is None:
+        raise click.UsageError("What to send again: an ID, --dead, --since D or --hook NAME.")
+    if delivery is not None and (many or hook is not None):
+        raise click.UsageError("An ID stands alone.")
+    if heir is not None and (hook is None or many):
+        raise click.UsageError("--to goes with --hook alone.")
+
+
+async def _fill(store: Store, manifest: Manifest, hook: str, since: timedelta) -> int:
+    if hook not in manifest.hooks:
+        known = ", ".join(manifest.hooks) or "none"
+        raise UsageError(f"no file declares a hook {hook}", hint=f"declared: {known}")
+    routing = Routing(hooks=manifest.routes(), account_hooks=manifest.settings.hooks)
+    jobs = {name: job.policy.hooks for name, job in manifest.jobs.items()}
+    return await store.replay.fill(hook, since, routing, jobs)
+
+
+async def _hand_over(app: App, store: Store, manifest: Manifest, hook: str, heir: str) -> int:
+    if heir not in manifest.hooks:
+        raise UsageError(f"no file declares a hook {heir}", hint=f"declared: {', '.join(manifest.hooks)}")
+    count = await store.replay.hand_over(hook, heir)
+    app.say(f"{count} that waited for {hook} go to {heir}.")
+    await _tell(app, store)
+    return 0
+
+
+def _print(app: App, found: Sequence[tuple[str, str]], filled: int) -> None:
+    if app.output == "json":
+        shown = [{"id": one, "hook": hook} for one, hook in found]
+        app.out(document({"schema_version": 1, "redelivered": shown, "filled": filled}))
+    elif app.output in ("jsonl", "name"):
+        for one, hook in found:
+            app.out(line({"id": one, "hook": hook}) if app.output == "jsonl" else one)
+    again = len(found) - filled
+    app.say(f"{again} to send again" + (f", {filled} that were missed." if filled else "."))
+
+
+async def _tell(app: App, store: Store) -> None:
+    if not await app.daemon_runs(store):
+        app.say("Nothing sends them yet: orchestrator up")
+
+
+@click.command("drop")
+@click.argument("hook")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@app
+def drop(app: App, *, hook: str, yes: bool) -> int:
+    """Give up what waits for a hook, such as one that left the files; it stays in the log as dropped."""
+
+    async def work() -> int:
+        async with app.store(app.settings()) as store:
+            waiting = {one.hearing.name: one.waiting for one in await store.hearings.all()}
+            if not waiting.get(hook):
+                app.say(f"Nothing waits for {hook}.")
+                return 0
+            if not confirm(app, f"Give up {waiting[hook]} deliveries to {hook}?", yes=yes):
+                return DECLINED
+            count = await store.replay.drop(hook)
+            app.say(f"{count} dropped.")
+        return 0
+
+    return run(work)

@@ -1,0 +1,68 @@
+"""Logs on stderr: for a person on a terminal, JSON lines elsewhere; nothing of ours logs a secret."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+LEVELS = (logging.CRITICAL, logging.WARNING, logging.INFO, logging.DEBUG)
+NOISY = (
+    "httpx",
+    "httpcore",
+    "hpack",
+    "h2",
+    "apscheduler",
+    "watchfiles",
+    "asyncio",
+    "aiosqlite",
+    "sqlalchemy",
+)
+
+
+def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -> None:
+    """Set the level; a command that says itself what happened logs nothing until it is asked to."""
+    level = LEVELS[min(verbose + 2 * daemon, len(LEVELS) - 1)]
+    if quiet:
+        level = max(level, logging.ERROR)
+    renderer: Any = structlog.processors.JSONRenderer()
+    if sys.stderr.isatty():
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=color, exception_formatter=structlog.dev.plain_traceback
+        )
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info if not sys.stderr.isatty() else _same,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in NOISY:  # their messages hold URLs, headers and parameters
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _same(_logger: object, _name: str, fields: Any) -> Any:
+    return fields

@@ -1,0 +1,78 @@
+"""`--sandbox`: the emulated providers, in a process of their own, under every account."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+
+from orchestrator.config.manifest import Manifest
+from orchestrator.errors import SettingsError
+from orchestrator.providers import registry
+from orchestrator.sandbox import Options, start
+
+PATHS = {
+    "cartesia": "cartesia",
+    "oxen": "oxen",
+    "cloudflare": "cloudflare/client/v4",
+    "cohere": "cohere",
+}
+POLL = timedelta(seconds=1)
+STAGE_SECONDS = "ORCHESTRATOR_SANDBOX_STAGE_SECONDS"
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[str]:
+    """Give the address of this folder's sandbox: the one that another command runs, or a new one."""
+    state, address = folder / "sandbox.jsonl", folder / "sandbox.url"
+    try:
+        options = Options(stage_seconds=float(os.environ.get(STAGE_SECONDS, "2")))
+    except ValueError as error:
+        raise SettingsError(f"{STAGE_SECONDS}: expected a number of seconds, 0 or more") from error
+    other = _other(address)
+    if other is not None:
+        yield other
+        return
+    try:
+        child = start(state, options)
+    except OSError as error:
+        raise SettingsError(f"the sandbox did not start: {error}") from error
+    try:
+        address.write_text(child.url)
+        yield child.url
+    finally:
+        address.unlink(missing_ok=True)
+        child.stop()
+
+
+def _other(address: Path) -> str | None:
+    try:
+        url = address.read_text().strip()
+        httpx.get(f"{url}/_sandbox/health", timeout=5, trust_env=False).raise_for_status()
+    except (OSError, httpx.HTTPError):
+        return None
+    return url
+
+
+def under(manifest: Manifest, url: str) -> tuple[Manifest, Mapping[str, str]]:
+    """Put the sandbox under every account; returns the environment with dummy credentials beside it.
+
+    No secret reference is left, so that no real credential is read, let alone sent.
+    """
+    kinds = registry()
+    accounts = {}
+    env: dict[str, str] = {}
+    for name, options in manifest.accounts.items():
+        kind = kinds[options.kind]
+        if options.kind not in PATHS:
+            raise SettingsError(f"{name}: the sandbox has no provider of kind {options.kind}")
+        none = dict.fromkeys(kind.credentials)
+        # A sandbox is there to try things in: nobody wants to wait for half a minute.
+        interval = min(manifest.poll_interval(name), POLL)
+        changed = {**none, "base_url": f"{url}/{PATHS[options.kind]}", "poll_interval": interval}
+        accounts[name] = options.model_copy(update=changed)
+        env |= dict.fromkeys(kind.credentials.values(), "sandbox")
+    return replace(manifest, accounts=accounts), env

@@ -1,0 +1,132 @@
+"""Text for people: tables, plans, ages, and JSON for scripts."""
+
+import json
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from orchestrator.config.duration import show
+from orchestrator.core.plan import Action, Change, Plan
+
+SIGNS = {
+    Action.CREATE: ("+", "green"),
+    Action.REPLACE: ("-/+", "yellow"),
+    Action.CANCEL: ("-", "red"),
+    Action.UPDATE: ("~", "cyan"),
+}
+COLORS = {
+    "succeeded": "green",
+    "failed": "red",
+    "lost": "red",
+    "cancelled": "yellow",
+    "in_doubt": "magenta",
+    "running": "cyan",
+    "queued": "cyan",
+    "submitting": "cyan",
+    "delivered": "green",
+    "dead": "red",
+    "ok": "green",
+    "paused": "red",
+    "stale": "yellow",
+}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Align columns; what is too wide for a terminal is cut in the last one."""
+    cells = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * len(widths[:-1])
+    cut = sys.stdout.isatty() and room > 10
+    lines = [_line([name.upper() for name in head], widths, None, bold=True)]
+    lines += [_line(row, widths, room if cut else None) for row in cells]
+    return "\n".join(lines)
+
+
+def _line(row: Sequence[str], widths: Sequence[int], room: int | None, *, bold: bool = False) -> str:
+    parts = []
+    for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        last = index == len(row) - 1
+        text = cell[: room - 1] + "…" if last and room is not None and len(cell) > room else cell
+        padded = text if last else text.ljust(width)
+        parts.append(
+            click.style(padded, fg=COLORS.get(cell), bold=bold) if cell in COLORS or bold else padded
+        )
+    return "  ".join(parts).rstrip()
+
+
+def plain(value: object) -> str:
+    """Write a value that may come from outside: no control, format or line character, None as a dash."""
+    text = "-" if value is None or value == "" else str(value)
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in text)
+
+
+def count(number: int, noun: str) -> str:
+    """Write `1 job`, `2 jobs`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def plan_text(plan: Plan) -> str:
+    """Write a plan for a person; the last line is the summary."""
+    lines = [click.style(f"warning: {plain(warning)}", fg="yellow") for warning in plan.warnings]
+    for change in plan.changes:
+        lines += _change(change)
+    counts = plan.summary
+    lines.append(
+        f"Plan: {counts['create']} to create, {counts['replace']} to replace, "
+        f"{counts['cancel']} to cancel, {counts['update']} to update."
+    )
+    return "\n".join(lines)
+
+
+def _change(change: Change) -> list[str]:
+    if change.action is Action.NONE:
+        return [f"  {change.job}: {plain(change.reason)}"] if change.notice else []
+    sign, color = SIGNS[change.action]
+    what = click.style(f"{sign:>3} {change.action}", fg=color)
+    return [
+        f"{what} {change.job} ({change.account}): {plain(change.reason)}",
+        *(
+            f"      {part['path']}: {_value(part['before'])} -> {_value(part['after'])}"
+            for part in change.diff
+        ),
+    ]
+
+
+def _value(value: object) -> str:
+    return "(none)" if value is None else plain(json.dumps(value, ensure_ascii=False))
+
+
+def document(value: Mapping[str, Any]) -> str:
+    """Write a JSON document."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def line(value: Mapping[str, Any]) -> str:
+    """Write one line of JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def age(moment: str | datetime | None, now: datetime | None = None) -> str:
+    """Write how long ago a time was: `40s`, `12m`, `3h`, `5d`."""
+    if moment is None:
+        return "-"
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    seconds = max(0, int(((now or datetime.now(UTC)) - moment).total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def until(moment: str | None, now: datetime | None = None) -> str:
+    """Write how long it is to a time: `40s`, `now` where it has come, a dash where there is none."""
+    if moment is None:
+        return "-"
+    seconds = round((datetime.fromisoformat(moment) - (now or datetime.now(UTC))).total_seconds())
+    return show(timedelta(seconds=seconds)) if seconds > 0 else "now"

@@ -1,0 +1,143 @@
+"""`orchestrator apply`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+import click
+
+from orchestrator import late
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._duration import DURATION
+from orchestrator.cli._planfile import load
+from orchestrator.cli._text import count, document, plain, plan_text
+from orchestrator.cli._wait import Progress, arrived, confirm, known, settle
+from orchestrator.config.manifest import Manifest
+from orchestrator.core.enact import Writes
+from orchestrator.core.run import Reason, Status
+from orchestrator.engine import report
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.reconcile import apply, preview
+from orchestrator.providers import registry
+from orchestrator.store.store import Store
+
+DECLINED = 3
+CREDENTIALS = 4
+HOOK_SECONDS = 10
+"""How long hooks may take to hear of the end; what is left is sent by the next daemon."""
+
+
+@click.command("apply")
+@click.argument("planfile", required=False, type=click.Path(path_type=Path))
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", is_flag=True, help="Wait until the jobs of the plan are done.")
+@click.option("--timeout", type=DURATION, help="How long to wait, such as 2h30m; the runs go on.")
+@click.option("--again", is_flag=True, help="Also buy work that a run no job claims has done.")
+@app
+def command(
+    app: App, *, planfile: Path | None, yes: bool, wait: bool, timeout: float | None, again: bool
+) -> int:
+    """Show the plan, ask, record it, submit.
+
+    Where a daemon is running it records only, and the daemon submits at once. PLANFILE, of `plan --out`,
+    is refused where the files or the runs have moved on since.
+    """
+    saved = load(app.cwd / planfile) if planfile is not None else None
+
+    async def work() -> int:
+        manifest = app.manifest()
+        async with app.store(manifest.settings) as store:
+            anew = saved.again if saved else again
+            plan = await preview(store, manifest, registry(), again=anew)
+            if saved is not None:
+                saved.check(plan, manifest)
+            (app.out if app.output == "table" else app.say)(plan_text(plan))
+            if not plan.empty and not confirm(app, "Do it?", yes=yes):
+                return DECLINED
+            async with app.engine(manifest, store) as engine:
+                writes = await apply(store, engine.manifest, registry(), plan, engine.routing, again=anew)
+                names = await _concerned(store, writes, manifest)
+                if names and not writes.runs:
+                    app.say(f"Going on with {count(len(names), 'job')} of earlier: {', '.join(names[:5])}")
+                code = await _carry_out(app, engine, names, wait=wait, timeout=timeout)
+            if app.output in ("json", "jsonl"):
+                app.out(document(report.plan(plan) | await report.status(store, manifest.settings)))
+            return code
+
+    return run(work)
+
+
+async def _concerned(store: Store, writes: Writes, manifest: Manifest) -> Sequence[str]:
+    """Name the jobs that the plan started, or else those that still wait or run."""
+    if writes.runs:
+        return [run.job for run in writes.runs]
+    standings = await store.views.standings(list(manifest.jobs))
+    return [one.record.name for one in standings if one.run is not None and arrived(one, None) is None]
+
+
+async def _carry_out(
+    app: App, engine: Engine, names: Sequence[str], *, wait: bool, timeout: float | None
+) -> int:
+    store: Store = engine.store
+    if await app.daemon_runs(store):
+        app.say("Recorded; the daemon submits.")
+        return await settle(app, store, names, timeout=timeout) if wait else 0
+    if wait:
+        return await _work_until_done(app, engine, names, timeout)
+    await _submit(engine)
+    return await _told(app, store, names)
+
+
+async def _submit(engine: Engine) -> None:
+    """Send what may be sent now; what cannot be is left recorded."""
+    await engine.store.work.end_leases(late("store.store").alive)
+
+    async def account(name: str) -> None:
+        while await engine.send(name):
+            pass
+
+    async with anyio.create_task_group() as tasks:
+        for name in engine.manifest.accounts:
+            tasks.start_soon(account, name)
+
+
+async def _told(app: App, store: Store, names: Sequence[str]) -> int:
+    standings = await known(store, names)
+    Progress(app).show(standings)
+    troubles = {account.name: account.last_error for account in await store.accounts.all()}
+    code = 0
+    for found in (standing.run for standing in standings):
+        if found is None or found.reason is Reason.LIMIT:
+            continue
+        trouble = troubles.get(found.account)
+        if found.status is Status.PENDING and (found.message or trouble):
+            if not found.message:  # which is shown already
+                app.say(f"{found.job} was not sent: {plain(trouble)}")
+            code = CREDENTIALS if found.reason is Reason.CREDENTIALS else code or 1
+        elif found.status is Status.FAILED:
+            code = code or 1
+    if names and code == 0:
+        app.say("Nothing watches them yet: `orchestrator up` polls and fires hooks.")
+    return code
+
+
+async def _work_until_done(app: App, engine: Engine, names: Sequence[str], timeout: float | None) -> int:
+    """Be the daemon for these jobs, until they are done and their hooks have heard of it."""
+    daemon = late("daemon").Daemon(engine=engine, reload=lambda: engine.manifest, reconciles=False)
+    code = 0
+
+    async def watch() -> None:
+        nonlocal code
+        code = await settle(app, engine.store, names, timeout=timeout, needs_credentials=True)
+        for _ in range(HOOK_SECONDS * 10 if code != DECLINED else 0):
+            if not await engine.store.outbox.due():
+                break
+            await anyio.sleep(0.1)
+        daemon.stop()
+
+    with late("cli._alone").daemon_lock(engine.store):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            await daemon.run()
+            tasks.cancel_scope.cancel()
+    return code

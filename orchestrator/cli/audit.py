@@ -1,0 +1,107 @@
+"""`orchestrator audit`."""
+
+from dataclasses import asdict
+
+import click
+
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._text import document, line, plain, table
+from orchestrator.cli._wait import confirm
+from orchestrator.engine.audit import Audit, Finding, audit
+from orchestrator.engine.engine import Engine
+from orchestrator.errors import Denied, UsageError
+
+DECLINED = 3
+
+
+@click.command("audit")
+@click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+@click.option("--cancel", "cancel_id", metavar="ID", help="Cancel this unknown fine-tune.")
+@click.option("--delete", "delete_id", metavar="ID", help="Delete this unknown fine-tune.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@app
+def command(
+    app: App, *, accounts: tuple[str, ...], cancel_id: str | None, delete_id: str | None, yes: bool
+) -> int:
+    """Show what each account holds that no job knows: fine-tunes and datasets.
+
+    Reads every account to the end and changes nothing, unless told to cancel or delete one. What belongs
+    to a job is taken over with `orchestrator import JOB ID`.
+    """
+
+    async def work() -> int:
+        manifest = app.manifest()
+        strange = [name for name in accounts if name not in manifest.accounts]
+        if strange:
+            raise UsageError(f"no account {strange[0]}", hint="declared: " + ", ".join(manifest.accounts))
+        async with app.store(manifest.settings) as store, app.engine(manifest, store) as engine:
+            found = await audit(engine, accounts or tuple(engine.manifest.accounts))
+            if cancel_id or delete_id:
+                return await _end(app, engine, found, cancel_id or delete_id or "", cancel_id, yes=yes)
+        _print(app, found)
+        return _code(found)
+
+    return run(work)
+
+
+def _code(found: Audit) -> int:
+    if not found.errors:
+        return 0
+    return 4 if all(isinstance(error, Denied) for error in found.errors.values()) else 1
+
+
+def _print(app: App, found: Audit) -> None:
+    errors = {name: error.message for name, error in found.errors.items()}
+    if app.output == "json":
+        findings = [asdict(finding) for finding in found.findings]
+        app.out(
+            document(
+                {
+                    "schema_version": 1,
+                    "findings": findings,
+                    "looked_at": dict(found.looked_at),
+                    "errors": errors,
+                }
+            )
+        )
+        return
+    for finding in found.findings:
+        if app.output in ("jsonl", "name"):
+            app.out(line(asdict(finding)) if app.output == "jsonl" else finding.id)
+    if app.output == "table" and found.findings:
+        rows = [
+            (one.account, one.what, one.id, one.status, one.whose, one.job, one.name, _next(one))
+            for one in found.findings
+        ]
+        app.out(table(("account", "what", "id", "status", "whose", "job", "name", "to do"), rows))
+    for name, count in found.looked_at.items():
+        strange = sum(1 for one in found.findings if one.account == name)
+        app.say(f"{name}: {count} fine-tunes looked at, {strange} things that no job knows")
+    for name, message in errors.items():
+        app.say(f"{name}: could not be read to the end: {plain(message)}")
+
+
+def _next(finding: Finding) -> str | None:
+    if finding.what == "dataset":
+        return None
+    if finding.job and finding.whose == "ours":
+        return f"orchestrator import {finding.job} {finding.id}"
+    return f"orchestrator audit {finding.account} --cancel|--delete {finding.id}"
+
+
+async def _end(
+    app: App, engine: Engine, found: Audit, remote_id: str, cancel_id: str | None, *, yes: bool
+) -> int:
+    finding = next((one for one in found.findings if one.id == remote_id and one.what == "fine-tune"), None)
+    if finding is None:
+        raise UsageError(f"{remote_id} is not among what no job knows", hint="orchestrator audit")
+    how = "cancel" if cancel_id else "delete"
+    lane = await engine.lane(finding.account)
+    if not lane.provider.can(how):
+        raise UsageError(f"{lane.provider.title} has no {how} for a fine-tune")
+    question = f"{how.capitalize()} {remote_id} ({plain(finding.name)}, {plain(finding.status)})?"
+    if not confirm(app, question, yes=yes):
+        return DECLINED
+    await (lane.provider.cancel if cancel_id else lane.provider.delete)(remote_id)
+    app.say(f"{remote_id}: {how} requested")
+    return 0

@@ -1,0 +1,45 @@
+"""`orchestrator cancel JOB`."""
+
+import click
+
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._text import plain
+from orchestrator.cli._wait import confirm, known
+from orchestrator.core.run import Status
+from orchestrator.engine.decide import caveats, to_end
+
+DECLINED = 3
+
+
+@click.command("cancel")
+@click.argument("job")
+@click.option("--delete", is_flag=True, help="Delete it at the provider.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@app
+def command(app: App, *, job: str, delete: bool, yes: bool) -> int:
+    """Ask for the end of a job's run. It never deletes, unless told to.
+
+    Where a provider has no cancel, it says so, and that billing goes on.
+    """
+
+    async def work() -> int:
+        manifest = app.manifest()
+        async with app.store(manifest.settings) as store:
+            run = to_end((await known(store, [job]))[0])
+            how = "delete" if delete else "cancel"
+            for caveat in caveats(run, how):
+                app.say(caveat)
+            target = run.remote_id or run.marker
+            if not confirm(app, f"{how.capitalize()} {job} ({target}, {run.status})?", yes=yes):
+                return DECLINED
+            async with app.engine(manifest, store) as engine:
+                after = await store.decisions.cancel(run, how, engine.routing)
+                if after.status is not Status.CANCELLED and not await app.daemon_runs(store):
+                    await engine.send(run.account)
+            found = (await known(store, [job]))[0].run
+            if found is not None:
+                note = f": {plain(found.message)}" if found.message else ""
+                app.say(f"{job}: {found.status}{note}")
+        return 0
+
+    return run(work)

@@ -1,0 +1,49 @@
+"""`orchestrator config show`."""
+
+import os
+from urllib.parse import urlsplit
+
+import click
+
+from orchestrator.cli._app import App, app
+from orchestrator.cli._text import document, table
+from orchestrator.config.duration import show as length
+from orchestrator.config.load import find
+from orchestrator.config.secret import SecretRef
+from orchestrator.store.database import Database
+
+
+@click.group("config")
+def command() -> None:
+    """Show the settings that are in force."""
+
+
+@command.command("show")
+@app
+def show(app: App) -> int:
+    """Print every setting, where it comes from, and the files that were read."""
+    settings = app.settings()
+    values = settings.model_dump() | {"poll_interval": length(settings.poll_interval)}
+    values["database"] = Database(settings.database).url.render_as_string(hide_password=True)
+    values["hooks"] = list(settings.hooks)
+    values["heartbeat"] = _heartbeat(settings.heartbeat)
+    files = [str(path) for path in find(app.files, app.cwd, os.environ)]
+    if app.output == "json":
+        app.out(document({"schema_version": 1, "files": files, "settings": values}))
+        return 0
+    rows = [(key, value, _source(key)) for key, value in values.items()]
+    app.out(table(("setting", "value", "from"), [*rows, ("files", " ".join(files), "")]))
+    return 0
+
+
+def _heartbeat(given: str | SecretRef | None) -> str | None:
+    """Show where it goes, not the rest: whoever has that can speak for us."""
+    if isinstance(given, str):
+        parts = urlsplit(given)
+        return f"{parts.scheme}://{parts.hostname}/***"
+    return None if given is None else "by reference"
+
+
+def _source(key: str) -> str:
+    name = f"ORCHESTRATOR_{key.upper()}"
+    return name if name in os.environ else "file or default"

@@ -1,0 +1,98 @@
+"""`orchestrator db`."""
+
+import sqlite3
+from pathlib import Path
+
+import anyio
+import click
+
+from orchestrator import crashpoint, late
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._text import document
+from orchestrator.errors import SchemaError, UsageError
+from orchestrator.store.database import REVISION, Database, prepare_file
+
+
+@click.group("db")
+def command() -> None:
+    """Upgrade, check or back up the database."""
+
+
+@command.command("upgrade")
+@app
+def upgrade(app: App) -> int:
+    """Bring the schema to this release's; an SQLite file is copied first."""
+
+    async def work() -> int:
+        database = Database(app.settings().database)
+        if database.path is not None:
+            prepare_file(database.path)
+        async with database:
+            before = await late("store.migrate").upgrade(database)
+        app.say(f"schema {REVISION}" + ("" if before == REVISION else f", was {before or 'empty'}"))
+        return 0
+
+    return run(work)
+
+
+@command.command("current")
+@app
+def current(app: App) -> int:
+    """Print the schema's revision."""
+
+    async def work() -> int:
+        async with app.store(app.settings(), upgrade=False) as store:
+            found = await store.database.revision()
+        if app.output == "json":
+            app.out(document({"schema_version": 1, "revision": found, "known": REVISION}))
+        else:
+            app.out(found or "empty")
+        return 0
+
+    return run(work)
+
+
+@command.command("check")
+@app
+def check(app: App) -> int:
+    """Say whether the schema is this release's and the file is sound; 1 where it is not."""
+
+    async def work() -> int:
+        async with app.store(app.settings(), upgrade=False) as store:
+            await store.database.require_schema()
+            for fault in await store.database.faults():
+                raise SchemaError(fault, hint="restore a backup")
+        app.say("ok")
+        return 0
+
+    return run(work)
+
+
+@command.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@app
+def backup(app: App, *, file: Path) -> int:
+    """Copy an SQLite database to FILE while it is in use; for PostgreSQL there is pg_dump."""
+
+    async def work() -> int:
+        async with app.store(app.settings(), upgrade=False) as store:
+            source = store.database.path
+            if source is None:
+                raise UsageError("PostgreSQL has its own tools", hint="pg_dump")
+            target = app.cwd / file
+            if target.exists():
+                raise UsageError(f"{target} is there already", hint="name another file")
+            prepare_file(target)
+            await anyio.to_thread.run_sync(_copy, source, target)
+        app.say(f"saved to {target}")
+        return 0
+
+    return run(work)
+
+
+def _copy(source: Path, target: Path) -> None:
+    crashpoint.reach("C32")
+    with sqlite3.connect(f"file:{source}?mode=ro", uri=True) as read, sqlite3.connect(target) as write:
+        read.backup(write)
+    read.close()
+    write.close()

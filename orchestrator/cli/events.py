@@ -1,0 +1,64 @@
+"""`orchestrator events`."""
+
+from collections.abc import Sequence
+
+import anyio
+import click
+
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._text import document, line, plain, table
+from orchestrator.core.delivery import stamp
+from orchestrator.core.event import Event
+from orchestrator.engine import report
+
+FOLLOW_SECONDS = 0.5
+
+
+@click.command("events")
+@click.argument("job", required=False)
+@click.option("--follow", is_flag=True, help="Go on with what happens from now on.")
+@click.option("--after", type=int, help="Only those after this id.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True)
+@app
+def command(app: App, *, job: str | None, follow: bool, after: int | None, limit: int) -> int:
+    """List what happened, oldest first, from the database alone."""
+
+    async def work() -> int:
+        settings = app.settings()
+        async with app.store(settings) as store:
+            found = await store.views.events(job=job, after=after, most=limit)
+            _print(app, found, alone=not follow)
+            last = found[-1].id if found else after or 0
+            while follow:
+                await anyio.sleep(FOLLOW_SECONDS)
+                found = await store.views.events(job=job, after=last, most=limit)
+                for event in found:
+                    app.out(_text(app, event))
+                    last = event.id
+        return 0
+
+    return run(work)
+
+
+def _print(app: App, events: Sequence[Event], *, alone: bool) -> None:
+    if not alone or app.output in ("jsonl", "name"):
+        for event in events:
+            app.out(_text(app, event))
+    elif app.output == "json":
+        app.out(document({"schema_version": 1, "events": [report.event(event) for event in events]}))
+    elif events:
+        head = ("id", "time", "event", "job", "provider", "status", "message")
+        app.out(table(head, [_row(event) for event in events]))
+    else:
+        app.say("Nothing has happened yet.")
+
+
+def _row(event: Event) -> tuple[object, ...]:
+    moment = stamp(event.timestamp.replace(microsecond=0))
+    return (event.id, moment, event.type, event.job, event.account, event.status, event.message)
+
+
+def _text(app: App, event: Event) -> str:
+    if app.output == "table":
+        return "  ".join(plain(part) for part in _row(event))
+    return str(event.id) if app.output == "name" else line(report.event(event))

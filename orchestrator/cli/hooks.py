@@ -1,0 +1,171 @@
+"""`orchestrator hooks`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._hooks_again import drop, redeliver
+from orchestrator.cli._text import age, document, line, plain, table
+from orchestrator.cli.status import hook_note
+from orchestrator.core.delivery import Delivery
+from orchestrator.core.event import EventType
+from orchestrator.engine import report
+from orchestrator.engine.hearers import explain as explained
+from orchestrator.errors import HookError, SecretError, UsageError
+from orchestrator.hooks import Hook, Preview, example, registry
+from orchestrator.hooks.webhook import make_secret
+from orchestrator.store.commit import make_id
+
+
+@click.group("hooks")
+def command() -> None:
+    """Try hooks, see deliveries, send them again, make a secret."""
+
+
+command.add_command(redeliver)
+command.add_command(drop)
+
+
+@command.command("secret")
+def secret() -> None:
+    """Print a new signing secret for a webhook."""
+    click.echo(make_secret())
+
+
+@command.command("test")
+@click.argument("name")
+@click.option("--event", type=click.Choice([str(event) for event in EventType]), default="job.succeeded")
+@click.option("--dry-run", is_flag=True, help="Send nothing; print exactly what would be sent.")
+@app
+def test(app: App, *, name: str, event: str, dry_run: bool) -> int:
+    """Send a hook an example, marked as a test, and say what it answered."""
+
+    async def work() -> int:
+        manifest = app.manifest()
+        options = manifest.hooks.get(name)
+        if options is None:
+            known = ", ".join(manifest.hooks) or "none"
+            raise UsageError(f"no file declares a hook {name}", hint=f"declared: {known}")
+        hook = registry()[options.kind](options, manifest.folder("hooks", name))
+        made = example(
+            name,
+            EventType(event),
+            hook.now(),
+            delivery_id=make_id("msg"),
+            project=manifest.settings.project,
+        )
+        try:
+            return await (_show(app, hook, made) if dry_run else _send(app, hook, made))
+        except (HookError, SecretError) as error:
+            app.say(f"{name}: {plain(error.message)}")
+            if error.hint:
+                app.say(f"  hint: {error.hint}")
+            return 1
+        finally:
+            await hook.aclose()
+
+    return run(work)
+
+
+async def _send(app: App, hook: Hook, made: Delivery) -> int:
+    await hook.check()
+    answer = await hook.send(made)
+    app.say(f"{made.hook}: delivered {made.id}" + (f": {plain(answer)}" if answer else ""))
+    return 0
+
+
+async def _show(app: App, hook: Hook, made: Delivery) -> int:
+    preview: Preview = await hook.preview(made)
+    body = preview.body.decode("utf-8", "replace")
+    if app.output in ("json", "jsonl"):
+        shown = {"schema_version": 1, "hook": made.hook, "id": made.id}
+        shown |= {"head": list(preview.head), "body": body}
+        app.out(document(shown) if app.output == "json" else line(shown))
+    else:
+        app.out("\n".join((*preview.head, "", body)))
+    return 0
+
+
+@command.command("log")
+@click.option("--hook", help="Only this hook's.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True)
+@app
+def log(app: App, *, hook: str | None, limit: int) -> int:
+    """List deliveries, oldest first: sent, waiting, dead; and say which hooks do not hear."""
+
+    async def work() -> int:
+        async with app.store(app.settings()) as store:
+            found = await store.outbox.log(hook=hook, most=limit)
+            hooks = [report.hook(one) for one in await store.hearings.all()]
+        if app.output == "json":
+            app.out(document({"schema_version": 1, "deliveries": [report.delivery(one) for one in found]}))
+        elif app.output in ("jsonl", "name"):
+            for one in found:
+                app.out(line(report.delivery(one)) if app.output == "jsonl" else one.id)
+        elif found:
+            app.out(_table(found))
+        else:
+            app.say("No delivery yet.")
+        for each in hooks:
+            if each["state"] != "ok" and hook in (None, each["hook"]):
+                app.say(hook_note(each))
+        return 0
+
+    return run(work)
+
+
+def _table(found: Sequence[Delivery]) -> str:
+    rows = [
+        (one.id, one.hook, one.event, one.job, one.state, one.attempts, age(one.settled_at), one.last_error)
+        for one in found
+    ]
+    return table(("id", "hook", "event", "job", "state", "attempts", "settled", "last answer"), rows)
+
+
+@command.command("explain")
+@click.argument("job")
+@app
+def explain(app: App, *, job: str) -> int:
+    """Say which hooks hear of a job, which were told of each event, and why or why not."""
+
+    async def work() -> int:
+        manifest = app.manifest()
+        async with app.store(manifest.settings) as store:
+            found = await explained(store, manifest, job)
+        if app.output == "json":
+            app.out(document(found))
+        elif app.output == "jsonl":
+            for event in found["events"]:
+                app.out(line(event))
+        elif app.output == "name":
+            app.out("\n".join(one["hook"] for one in found["hooks"] if one["hears"]))
+        else:
+            _print(app, found)
+        return 0
+
+    return run(work)
+
+
+def _print(app: App, found: Mapping[str, Any]) -> None:
+    outlook = [
+        (
+            one["hook"],
+            "yes" if one["hears"] else "no",
+            one["off"] or one["reason"] or ", ".join(one["hears"]),
+        )
+        for one in found["hooks"]
+    ]
+    if outlook:
+        app.out(table(("hook", "hears", "what, or why not"), outlook))
+    else:
+        app.say("No hook is declared.")
+    rows = [
+        (event["timestamp"], event["type"], one["hook"], one["state"] or "not told", one["reason"])
+        for event in found["events"]
+        for one in event["hooks"]
+    ]
+    if rows:
+        app.out("")
+        app.out(table(("when", "event", "hook", "state", "why"), rows))

@@ -1,0 +1,107 @@
+"""`orchestrator import JOB REMOTE_ID`."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import click
+
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._text import plain
+from orchestrator.cli._wait import confirm
+from orchestrator.core.enact import new_run
+from orchestrator.core.job import Job
+from orchestrator.core.plan import Record
+from orchestrator.core.run import Run, bind
+from orchestrator.engine.engine import Engine
+from orchestrator.errors import Missing, UsageError
+from orchestrator.store.commit import make_id
+from orchestrator.store.store import Store
+
+DECLINED = 3
+
+
+@click.command("import")
+@click.argument("job")
+@click.argument("remote_id")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@app
+def command(app: App, *, job: str, remote_id: str, yes: bool) -> int:
+    """Let a declared job stand by a fine-tune that exists, so that it is not bought again.
+
+    REMOTE_ID is the provider's id, or the id of a run that no file declares any more.
+    """
+
+    async def work() -> int:
+        manifest = app.manifest()
+        declared = manifest.jobs.get(job)
+        if declared is None:
+            raise UsageError(f"no file declares {job}", hint="declare it, then import")
+        async with app.store(manifest.settings) as store:
+            await _free(store, declared)
+            ours = await _ours(store, declared, remote_id)
+            if ours is not None:
+                return await _take_over(app, store, declared, ours, yes=yes)
+            async with app.engine(manifest, store) as engine:
+                return await _adopt(app, engine, declared, remote_id, yes=yes)
+
+    return run(work)
+
+
+async def _free(store: Store, job: Job) -> None:
+    for standing in await store.views.standings([job.name]):
+        run = standing.run
+        same = (standing.record.account, standing.record.fingerprint) == (job.account, job.fingerprint)
+        if run is not None and same:
+            raise UsageError(
+                f"{job.name} already has a run of this work: {run.remote_id or run.id} ({run.status})"
+            )
+
+
+async def _ours(store: Store, job: Job, remote_id: str) -> Run | None:
+    found = (await store.work.bound(job.account, [remote_id])).get(remote_id)
+    found = found or await store.work.by_id(remote_id)
+    if found is None:
+        return None
+    managed = {one.record.name for one in await store.views.standings() if one.managed}
+    if found.job in managed and found.job != job.name:
+        raise UsageError(f"{remote_id} belongs to {found.job}, which is declared")
+    return found
+
+
+async def _take_over(app: App, store: Store, job: Job, found: Run, *, yes: bool) -> int:
+    app.say(f"{found.remote_id or found.id} of {found.job} is {found.status}.")
+    _differences(app, job, found.spec)
+    if not confirm(app, f"Let {job.name} stand by it?", yes=yes):
+        return DECLINED
+    await store.decisions.take_over(_record(job), found)
+    app.say(f"{job.name} stands by {found.remote_id or found.id}.")
+    return 0
+
+
+async def _adopt(app: App, engine: Engine, job: Job, remote_id: str, *, yes: bool) -> int:
+    snapshot = await engine.read(job.account, remote_id)
+    if snapshot is None:
+        raise Missing(f"{job.account} has no {remote_id}")
+    app.say(f"{job.account} has {remote_id}: {plain(snapshot.provider_status)}.")
+    _differences(app, job, snapshot.echo)
+    if not confirm(app, f"Let {job.name} stand by it?", yes=yes):
+        return DECLINED
+    now = await engine.store.now()
+    run = replace(
+        new_run(job, engine.store.project, 1, now, make_id("run")), sent_at=snapshot.created_at or now
+    )
+    await engine.store.decisions.insert_bound(_record(job), bind(run, snapshot, now), engine.routing)
+    app.say(f"{job.name} stands by {remote_id}.")
+    return 0
+
+
+def _record(job: Job) -> Record:
+    return Record(
+        name=job.name, account=job.account, kind=job.kind, fingerprint=job.fingerprint, policy=job.policy
+    )
+
+
+def _differences(app: App, job: Job, there: Mapping[str, object]) -> None:
+    for key, value in there.items():
+        if key in job.spec and job.spec[key] != value:
+            app.say(f"  {key} differs: declared {plain(job.spec[key])}, there {plain(value)}")

@@ -1,0 +1,58 @@
+"""`orchestrator plan`."""
+
+from pathlib import Path
+
+import click
+
+from orchestrator.cli import explain
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._planfile import save
+from orchestrator.cli._text import document, line, plan_text
+from orchestrator.core.plan import Action
+from orchestrator.engine import report
+from orchestrator.engine.reconcile import preview
+from orchestrator.errors import ManifestError, SettingsError
+from orchestrator.providers import registry
+
+CHANGES = 2
+ERROR = 1
+
+
+@click.command("plan")
+@click.option("--detailed-exitcode", is_flag=True, help="0 nothing to do, 1 error, 2 changes.")
+@click.option("--out", type=click.Path(path_type=Path), help="Save it, for `apply FILE` to do exactly this.")
+@click.option("--again", is_flag=True, help="Also buy work that a run no job claims has done.")
+@app
+def command(app: App, *, detailed_exitcode: bool, out: Path | None, again: bool) -> int:
+    """Show what `apply` would change, and why; writes nothing and asks no provider."""
+
+    async def work() -> int:
+        try:
+            return await show()
+        except (ManifestError, SettingsError) as error:
+            if not detailed_exitcode:
+                raise
+            explain(error)
+            return ERROR  # not the 2 of invalid files, which would say that there are changes
+
+    async def show() -> int:
+        manifest = app.manifest()
+        async with app.store(manifest.settings) as store:
+            plan = await preview(store, manifest, registry(), again=again)
+        if out is not None:
+            save(app.cwd / out, plan, manifest, again=again)
+            app.say(f"Saved; to do exactly this: orchestrator apply {out}")
+        if app.output == "json":
+            app.out(document(report.plan(plan)))
+        elif app.output == "jsonl":
+            for change in plan.changes:
+                app.out(line(report.change(change)))
+        elif app.output == "name":
+            for change in plan.changes:
+                if change.action is not Action.NONE:
+                    app.out(change.job)
+        else:
+            app.out(plan_text(plan))
+        return CHANGES if detailed_exitcode and not plan.empty else 0
+
+    return run(work)

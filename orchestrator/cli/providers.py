@@ -1,0 +1,114 @@
+"""`orchestrator providers`."""
+
+from typing import Any
+
+import click
+
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._text import age, document, line, plain, table, until
+from orchestrator.config.duration import show
+from orchestrator.config.manifest import Manifest
+from orchestrator.engine import report
+from orchestrator.errors import SettingsError
+from orchestrator.providers import Provider, registry
+
+
+@click.command("providers")
+@app
+def command(app: App) -> int:
+    """Show what each provider can do, and how the declared accounts stand."""
+
+    async def work() -> int:
+        kinds = [_kind(kind) for kind in registry().values()]
+        accounts = await _accounts(app)
+        if app.output == "json":
+            app.out(document({"schema_version": 1, "kinds": kinds, "providers": accounts}))
+        elif app.output in ("jsonl", "name"):
+            for kind in kinds:
+                app.out(line(kind) if app.output == "jsonl" else kind["kind"])
+        else:
+            _print(app, kinds, accounts)
+        return 0
+
+    return run(work)
+
+
+async def _accounts(app: App) -> list[dict[str, Any]]:
+    try:
+        manifest = app.manifest()
+    except SettingsError:
+        return []  # no job file here: what providers can do is worth knowing all the same
+    async with app.store(manifest.settings) as store:
+        now = await store.now()
+        known = {account.name: account for account in await store.accounts.all()}
+    return [_account(manifest, name, known.get(name), now) for name in manifest.accounts]
+
+
+def _account(manifest: Manifest, name: str, account: Any, now: Any) -> dict[str, Any]:
+    interval = manifest.poll_interval(name)
+    nothing = {"provider": name, "kind": manifest.accounts[name].kind, "state": "idle", "open": 0}
+    nothing |= {"poll_interval": show(interval), "next_poll_at": None}
+    return nothing if account is None else report.provider(account, interval, now)
+
+
+def _kind(kind: type[Provider]) -> dict[str, Any]:
+    lifecycle = kind.lifecycle
+    return {
+        "kind": kind.kind,
+        "title": kind.title,
+        "create_is_paid": kind.facts.create_is_paid.value,
+        "marker_field": kind.facts.marker_field.value,
+        "get": kind.can("get"),
+        "cancel": kind.can("cancel"),
+        "delete": kind.can("delete"),
+        "steps": list(kind.steps),
+        "credentials": list(kind.credentials.values()),
+        "docs": kind.docs,
+        "ended": lifecycle
+        and {
+            "date": lifecycle.ended.isoformat(),
+            "message": lifecycle.message,
+            "source": lifecycle.source,
+        },
+    }
+
+
+def _print(app: App, kinds: list[dict[str, Any]], accounts: list[dict[str, Any]]) -> None:
+    def yes(value: object) -> str:
+        return "yes" if value else "no"
+
+    head = ("kind", "create is paid", "marker in", "read one", "cancel", "delete", "credentials")
+    rows = [
+        (
+            kind["kind"],
+            yes(kind["create_is_paid"]),
+            kind["marker_field"],
+            yes(kind["get"]),
+            yes(kind["cancel"]),
+            yes(kind["delete"]),
+            " ".join(kind["credentials"]),
+        )
+        for kind in kinds
+    ]
+    app.out(table(head, rows))
+    for kind in kinds:
+        if kind["ended"]:
+            app.say(f"warning: {kind['kind']}: {kind['ended']['message']} ({kind['ended']['source']})")
+    if accounts:
+        app.out("")
+        standing = [
+            (
+                account["provider"],
+                account["kind"],
+                account["state"],
+                account["open"],
+                account["poll_interval"],
+                until(account["next_poll_at"]),
+                age(account.get("confirmed_at")),
+                plain(account.get("reason")),
+            )
+            for account in accounts
+        ]
+        app.out(
+            table(("account", "kind", "state", "open", "every", "next look", "confirmed", "reason"), standing)
+        )

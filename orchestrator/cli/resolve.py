@@ -1,0 +1,78 @@
+"""`orchestrator resolve JOB`."""
+
+import click
+
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._text import age, plain
+from orchestrator.cli._wait import Progress, confirm, known
+from orchestrator.core.run import Run, Status
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.resolve import abandon, adopt, resend
+from orchestrator.errors import UsageError
+from orchestrator.providers import registry
+
+DECLINED = 3
+
+
+@click.command("resolve")
+@click.argument("job")
+@click.option("--adopt", "remote_id", metavar="ID", help="This fine-tune is it.")
+@click.option("--resend", is_flag=True, help="It was not made: send it again, as another attempt.")
+@click.option("--abandon", is_flag=True, help="Give it up.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@app
+def command(app: App, *, job: str, remote_id: str | None, resend: bool, abandon: bool, yes: bool) -> int:
+    """Decide about a run whose answer was lost.
+
+    It is looked for by itself; this is for what could not be found, or was found twice. Look at the
+    provider's own console first: --resend buys again what may have been bought.
+    """
+    if sum((remote_id is not None, resend, abandon)) != 1:
+        raise click.UsageError("say one of --adopt ID, --resend, --abandon")
+
+    async def work() -> int:
+        manifest = app.manifest()
+        async with app.store(manifest.settings) as store:
+            found = (await known(store, [job]))[0].run
+            if found is None or found.status is not Status.IN_DOUBT:
+                state = found.status if found else "not sent"
+                raise UsageError(f"{job} is not in doubt: it is {state}", hint=f"orchestrator why {job}")
+            _quote(app, found)
+            what = f"adopt {remote_id} for" if remote_id else "send again" if resend else "give up"
+            if not confirm(app, f"{what.capitalize()} {job}, attempt {found.attempt}?", yes=yes):
+                return DECLINED
+            async with app.engine(manifest, store) as engine:
+                await _decide(engine, found, remote_id, resend=resend)
+                if not await app.daemon_runs(store):
+                    while await engine.send(found.account):
+                        pass
+            Progress(app).show(await known(store, [job]))
+        return 0
+
+    return run(work)
+
+
+def _quote(app: App, found: Run) -> None:
+    app.say(f"{found.job}, attempt {found.attempt}, marker {found.marker}, run {found.id}")
+    app.say(f"  sent {age(found.sent_at)} ago to {found.account}; looked for it {found.looks} times in vain")
+    if found.message:
+        app.say(f"  {plain(found.message)}")
+
+
+async def _decide(engine: Engine, found: Run, remote_id: str | None, *, resend: bool) -> None:
+    if remote_id is not None:
+        await adopt(engine, found, remote_id)
+    elif resend:
+        await _again(engine, found)
+    else:
+        await abandon(engine, found)
+
+
+async def _again(engine: Engine, found: Run) -> None:
+    job = engine.manifest.jobs.get(found.job)
+    if job is None or (job.account, job.fingerprint) != (found.account, found.fingerprint):
+        raise UsageError(
+            f"the files no longer ask for this work of {found.job}",
+            hint=f"orchestrator resolve {found.job} --abandon",
+        )
+    await resend(engine, found, job, registry()[found.kind].steps)

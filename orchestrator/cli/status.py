@@ -1,0 +1,139 @@
+"""`orchestrator status`."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import click
+
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._text import age, document, line, plain, table, until
+from orchestrator.engine import report
+from orchestrator.errors import UsageError
+
+
+@click.command("status")
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@app
+def command(app: App, *, jobs: tuple[str, ...]) -> int:
+    """Show the jobs and where they stand, from the database alone."""
+
+    async def work() -> int:
+        settings = app.settings()
+        async with app.store(settings) as store:
+            found = await report.status(store, settings, jobs or None)
+            waiting = await store.outbox.unsettled()
+        missing = sorted(set(jobs) - {job["job"] for job in found["jobs"]})
+        if missing:
+            raise UsageError(f"no job {missing[0]} is recorded", hint="orchestrator status lists them")
+        if app.output == "json":
+            app.out(document(found))
+        elif app.output in ("jsonl", "name"):
+            for job in found["jobs"]:
+                app.out(line(job) if app.output == "jsonl" else job["job"])
+        else:
+            _print(app, found, waiting)
+        return 0
+
+    return run(work)
+
+
+def _print(app: App, found: Mapping[str, Any], waiting: int) -> None:
+    app.say(_daemon(found["daemon"]))
+    if found["jobs"]:
+        app.out(_table(found))
+    for note in _notes(found, waiting):
+        app.say(note)
+
+
+def text(found: Mapping[str, Any], waiting: int) -> str:
+    """Write all that a person sees of `status`."""
+    parts = [_daemon(found["daemon"]), *([_table(found)] if found["jobs"] else []), *_notes(found, waiting)]
+    return "\n".join(parts)
+
+
+def _table(found: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            job["job"],
+            job["provider"],
+            job["status"],
+            job["reason"],
+            job["remote_id"],
+            age(job["submitted_at"]),
+            age(job["confirmed_at"]),
+            _detail(job),
+        )
+        for job in found["jobs"]
+    ]
+    head = ("job", "provider", "status", "reason", "remote id", "age", "confirmed", "detail")
+    return table(head, rows)
+
+
+def _notes(found: Mapping[str, Any], waiting: int) -> list[str]:
+    notes = [] if found["jobs"] else ["No job is recorded yet: orchestrator apply"]
+    notes += [
+        f"{account['provider']} is {account['state']}: {plain(account['reason'])}"
+        for account in found["providers"]
+        if account["state"] in ("paused", "stale")
+    ]
+    notes += [hook_note(hook) for hook in found["hooks"] if hook["state"] != "ok"]
+    notes += [
+        f"{account['provider']}: looked at every {account['poll_interval']}, "
+        f"next in {until(account['next_poll_at'])}{_late(account)}"
+        for account in found["providers"]
+        if account["open"] and account["state"] != "paused"
+    ]
+    if waiting:
+        notes.append(f"{waiting} deliveries wait: orchestrator hooks log")
+    return notes
+
+
+HOOK_NOTES = {
+    "gone": (
+        "is in no file any more: orchestrator hooks drop {hook} gives up what waits, "
+        "orchestrator hooks redeliver --hook {hook} --to NAME sends it to another"
+    ),
+    "off": "is switched off until its table changes, or: orchestrator hooks redeliver --hook {hook}",
+    "unfit": "cannot work here",
+    "refused": "is refused in the same way each time",
+    "resting": "is left alone for a minute at a time, since its receiver is in trouble",
+    "failing": "fails, and is tried again",
+}
+
+
+def hook_note(hook: Mapping[str, Any]) -> str:
+    """Write what is wrong with a hook, and what to do about it."""
+    waits = f", {hook['waiting']} waiting" if hook["waiting"] else ""
+    since = f" for {age(hook['failing_since'])}" if hook["failing_since"] else ""
+    reason = f": {plain(hook['reason'])}" if hook["reason"] else ""
+    note = HOOK_NOTES[hook["state"]].format(hook=hook["hook"])
+    return f"hook {hook['hook']} ({hook['state']}{since}{waits}){reason}; it {note}"
+
+
+def _late(account: Mapping[str, Any]) -> str:
+    late = int(account["poll_lag"] or 0)
+    return f"; a complete look is {late}s late" if late and account["state"] == "stale" else ""
+
+
+def _daemon(daemon: Mapping[str, Any] | None) -> str:
+    if daemon is None:
+        return "daemon: never seen (orchestrator up)"
+    seen = datetime.fromisoformat(daemon["seen_at"])
+    hint = "" if daemon["running"] else "; not running (orchestrator up)"
+    return f"daemon: seen {age(seen)} ago on {daemon['host']}, pid {daemon['pid']}{hint}"
+
+
+def _detail(job: Mapping[str, Any]) -> str:
+    parts = []
+    if job["result"]:
+        parts.append(f"model {job['result'].get('model')}")
+    if job["cancel_requested"]:
+        parts.append("cancel requested")
+    if not job["managed"]:
+        parts.append("unmanaged")
+    if job["message"]:
+        parts.append(job["message"])
+    elif job["provider_status"] and not job["result"]:
+        parts.append(f"provider says {job['provider_status']}")
+    return "; ".join(parts)

@@ -1,0 +1,79 @@
+"""`orchestrator up`."""
+
+import os
+import sys
+from functools import partial
+
+import anyio
+import click
+
+from orchestrator.cli._alone import daemon_lock
+from orchestrator.cli._app import App, app, run
+from orchestrator.cli._duration import DURATION
+from orchestrator.cli._log import configure
+from orchestrator.core.run import Status
+from orchestrator.daemon import Daemon, signals
+from orchestrator.store.store import Store
+from orchestrator.web.app import create_app
+from orchestrator.web.guard import Gate, guarded
+from orchestrator.web.listen import Listener, listening
+from orchestrator.web.server import serve
+
+
+@click.command("up")
+@click.option("--until-settled", is_flag=True, help="End when nothing is left to do.")
+@click.option("--timeout", type=DURATION, help="With --until-settled: the longest to work; then exit 3.")
+@click.option("--no-apply", is_flag=True, help="Leave new work to `orchestrator apply`.")
+@app
+def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: bool) -> int:
+    """Run the daemon: reconcile the files and their changes, submit, poll, fire hooks, serve the API.
+
+    The first SIGINT or SIGTERM lets what is under way end; the second ends at once.
+    """
+    configure(app.verbose, quiet=app.quiet, color=app.color_on(sys.stderr), daemon=True)
+
+    async def work() -> int:
+        manifest = app.manifest()
+        async with app.store(manifest.settings, upgrade=True) as store:
+            with daemon_lock(store), listening(manifest.settings, os.environ) as listener:
+                async with app.engine(manifest, store) as engine:
+                    daemon = Daemon(
+                        engine=engine,
+                        reload=app.reload,
+                        apply_new=not no_apply,
+                        until_settled=until_settled,
+                        serve=partial(_serve, listener=listener) if listener else None,
+                        address=listener.url if listener else None,
+                    )
+                    return await _up(daemon, timeout)
+
+    return run(work, signals=False)
+
+
+async def _serve(daemon: Daemon, *, listener: Listener) -> None:
+    await serve(guarded(create_app(daemon.engine, daemon), Gate.of(listener)), listener)
+
+
+async def _up(daemon: Daemon, timeout: float | None) -> int:
+    late = False
+
+    async def limit() -> None:
+        nonlocal late
+        if timeout is not None:
+            await anyio.sleep(timeout)
+            late = True
+            daemon.stop()
+
+    async with signals(daemon) as signalled, anyio.create_task_group() as tasks:
+        tasks.start_soon(limit)
+        await daemon.run()
+        tasks.cancel_scope.cancel()
+    if not daemon.until_settled or signalled() is not None:
+        return 0
+    return 3 if late else await _outcome(daemon.engine.store)
+
+
+async def _outcome(store: Store) -> int:
+    standings = await store.views.standings()
+    fine = all(one.run is None or one.run.status is Status.SUCCEEDED for one in standings if one.managed)
+    return 0 if fine else 5

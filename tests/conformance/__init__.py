@@ -1,0 +1,1 @@
+"""One suite for every installed driver and hook kind, over real HTTP."""

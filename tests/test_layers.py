@@ -1,0 +1,142 @@
+"""The layers of the design, over the parsed imports: arrows point down only."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "orchestrator"
+FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"__main__"}),
+    frozenset({"cli"}),
+    frozenset({"daemon", "client"}),
+    frozenset({"web"}),
+    frozenset({"engine"}),
+    frozenset({"store", "providers", "hooks"}),
+    frozenset({"config"}),
+    frozenset({"core"}),
+    frozenset({"errors"}),
+)
+"""From the top down; those on one level do not know each other."""
+
+APART = {"crashpoint"}
+"""Imported by whoever wants to die there; knows nothing itself."""
+
+OPENS = {"cli", "web", "hooks"}
+"""Where an HTTP client is opened, beside the providers' own file."""
+
+LAZY = {
+    "orchestrator/__init__.py",
+    "orchestrator/cli/__init__.py",
+    "orchestrator/sandbox/__init__.py",  # a program of its own: starting it as a child loads no server
+}
+"""What loads something only when it is asked for."""
+
+PURE = {
+    *("base64", "collections", "dataclasses", "datetime", "enum", "fnmatch", "hashlib", "json", "re"),
+    *("typing", "unicodedata", "orchestrator"),
+}
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def part(module: str) -> str | None:
+    """Return the part of the package that a module belongs to, None where it is not ours."""
+    first, _, rest = module.partition(".")
+    return rest.split(".")[0] if first == "orchestrator" else None
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, *, hidden: bool | None = None) -> Iterator[str]:
+    """Yield the modules that a file imports: all, or those inside functions, or those that are not."""
+    tree = ast.parse(path.read_text())
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if hidden is not None and (id(node) in inside) is not hidden:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name(path)} imports by a relative name"
+            assert node.module is not None
+            # `from orchestrator import x` and `from orchestrator.sandbox import server` name modules.
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def users(library: str) -> set[str]:
+    """Return the files that import `library`."""
+    return {
+        name(path)
+        for path in [*FILES, *sorted((ROOT / "migrations").rglob("*.py"))]
+        if any(module.split(".")[0] == library for module in imports(path))
+    }
+
+
+def test_every_part_has_its_place() -> None:
+    known = {part for layer in LAYERS for part in layer} | APART | {"sandbox", "__init__"}
+    assert {part_of(path) for path in FILES} <= known
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_arrows_point_down(path: Path) -> None:
+    here = part_of(path)
+    if here in ("__init__", "sandbox"):
+        return
+    if here in APART:
+        allowed: set[str] = set()
+    else:
+        level = next(number for number, layer in enumerate(LAYERS) if here in layer)
+        allowed = {here} | {part for layer in LAYERS[level + 1 :] for part in layer} | APART
+    if here in ("cli", "daemon"):
+        allowed |= {"sandbox", "__init__"}
+    found = {found for module in imports(path) if (found := part(module)) and found in _parts()}
+    assert found <= allowed
+
+
+def _parts() -> set[str]:
+    return {part_of(path) for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_no_import_is_hidden_or_for_types_alone(path: Path) -> None:
+    assert "TYPE_CHECKING" not in path.read_text()
+    if name(path) not in LAZY:
+        assert list(imports(path, hidden=True)) == []
+        assert "import_module" not in path.read_text()
+
+
+def test_the_sandbox_stands_apart() -> None:
+    for path in FILES:
+        others = {found for module in imports(path) if (found := part(module)) is not None}
+        if part_of(path) == "sandbox":
+            assert others <= {"sandbox"}, name(path)
+        elif part_of(path) not in ("cli", "daemon"):
+            assert "sandbox" not in others, name(path)
+
+
+def test_the_core_does_nothing_but_decide() -> None:
+    for path in FILES:
+        if part_of(path) == "core":
+            assert {module.split(".")[0] for module in imports(path)} <= PURE, name(path)
+
+
+def test_each_library_stays_where_it_belongs() -> None:
+    for user in users("httpx"):
+        assert user.startswith("orchestrator/providers/_") or user.split("/")[1] in OPENS
+    assert all(user.startswith(("orchestrator/store/", "migrations/")) for user in users("sqlalchemy"))
+    assert users("apscheduler") <= {"orchestrator/daemon.py"}
+    assert all(user.startswith(("orchestrator/store/migrate.py", "migrations/")) for user in users("alembic"))

@@ -364,7 +364,8 @@ class Place:
 
     def seed(self, provider: str, **fields: str) -> str:
         """Let a fine-tune exist that nobody here asked for, and return its id."""
-        order = {"provider": provider, "account": self.name, **fields}
+        account = f"acme/{self.name}" if provider == "oxen" else self.name
+        order = {"provider": provider, "account": account, **fields}
         made: str = self._sandbox("POST", "/seed", json=order)["ids"][0]
         return made
 

@@ -136,8 +136,10 @@ def next_call(run: Run) -> Literal["submit", "find", "step", "cancel", "poll"] |
     match run.status:
         case Status.PENDING:
             return "submit"
-        case Status.SUBMITTING | Status.IN_DOUBT:
-            return None if run.reason is Reason.CONFLICT else "find"
+        case Status.SUBMITTING:
+            return "find"
+        case Status.IN_DOUBT:
+            return "find" if run.reason in (Reason.LOOKING, Reason.PARKED) else None
         case Status.QUEUED | Status.RUNNING:
             if run.cancel and not run.cancel_sent:
                 return "cancel"

@@ -14,6 +14,7 @@ from orchestrator.core.run import (
     Status,
     Transition,
     finish,
+    next_call,
     step_done,
     step_sent,
 )
@@ -33,7 +34,7 @@ async def call(lane: Lane) -> int:
     try:
         while claimed and not lane.stopping():
             run = claimed[0]
-            await (_cancel if run.cancel and not run.cancel_sent else _steps)(lane, run)
+            await (_cancel if next_call(run) == "cancel" else _steps)(lane, run)
             claimed.pop(0)
     finally:
         with anyio.CancelScope(shield=True):
@@ -85,7 +86,8 @@ def _later(run: Run, now: datetime, *, error: ProviderError, draw: float) -> Tra
 
 async def _cancel(lane: Lane, run: Run) -> None:
     """Ask the provider to end `run`; that it did is told by a later look."""
-    if run.unfinished and run.steps[run.unfinished] == "todo":
+    draft = run.provider_status in lane.provider.drafts
+    if draft and run.unfinished and run.steps[run.unfinished] == "todo":
         await lane.leave(
             run, partial(finish, status=Status.CANCELLED, message="cancelled before it was started")
         )

@@ -37,8 +37,8 @@ async def look(lane: Lane) -> int:
     claimed = await lane.store.work.claim_looks(lane.name, most=BATCH)
     if not claimed:
         return 0
-    crashpoint.reach("C25")
     try:
+        crashpoint.reach("C25")
         unanswered = await _from_journal(lane, claimed)
         if unanswered:
             await _search(lane, unanswered)

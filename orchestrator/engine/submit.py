@@ -1,5 +1,6 @@
 """Sending: look first, write the intent, send once, write the answer (`docs/reliability.md`)."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -49,8 +50,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 BATCH = 20
 """Runs sent after one pre-flight listing."""
 
-SEND_SECONDS = 40.0
-"""Longest for one create, above the exchange's own deadline; a lease is three times as long."""
+SEND_SECONDS = LEASE.total_seconds() / 3
+"""Longest from the intent to the answer, above the exchange's own deadline."""
 
 
 async def submit(lane: Lane) -> int:
@@ -92,12 +93,17 @@ async def _submit_one(lane: Lane, run: Run, strangers: Sequence[Snapshot]) -> st
 
 
 async def _send(lane: Lane, run: Run) -> None:
+    ends = _awake() + SEND_SECONDS
     sending = await _intend(lane, run)
     if sending is None:
         return
     crashpoint.reach("C09")
+    left = ends - _awake()
+    if left <= 0:
+        await lane.leave(sending, _stood_still)
+        return
     try:
-        with anyio.fail_after(SEND_SECONDS):
+        with anyio.fail_after(left):
             snapshot = await lane.provider.create(sending)
         crashpoint.reach("C18")
     except Rejected as error:
@@ -209,6 +215,17 @@ async def _commit_bound(lane: Lane, run: Run, snapshot: Snapshot) -> None:
             await anyio.sleep(wait)
         else:
             return
+
+
+def _awake() -> float:
+    """Tell the time, in seconds, by a clock that goes on while the program is stopped or the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _stood_still(run: Run, now: datetime) -> Transition:
+    # Another process may have gone on meanwhile; in that case this is not committed.
+    message = "the program stood still before the request; nothing was sent"
+    return retreat(run, now, reason=None, message=message, due_at=now)
 
 
 def _name(error: BaseException) -> str:

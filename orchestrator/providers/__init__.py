@@ -100,6 +100,8 @@ class Provider(ABC):
     facts: ClassVar[Facts] = Facts()
     steps: ClassVar[tuple[str, ...]] = ()
     """The calls after create, in order, before the work is really under way."""
+    drafts: ClassVar[frozenset[str]] = frozenset()
+    """The words for what waits for its next step: nothing is at work on it, nothing is paid for."""
     lifecycle: ClassVar[Lifecycle | None] = None
 
     def __init__(self, http: Http, options: AccountOptions, vault: Vault) -> None:

@@ -88,6 +88,7 @@ class Cloudflare(Provider):
         marker_field=Fact("description", f"{_API}/methods/create"),
     )
     steps = FILES
+    drafts = frozenset({"created", "uploading"})
 
     def __init__(self, http: Http, options: AccountOptions, vault: Vault) -> None:
         super().__init__(http, options, vault)

@@ -33,7 +33,6 @@ from orchestrator.providers._read import (
 _SIZE: Final = 100
 _PART = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 _WORK: Final = ("resource", "base_model", "script_type", "training_params")
-_UNRUN: Final = ("created", "tokenizing")
 _EARLY: Final = timedelta(minutes=10)
 """How far its clock may stand behind ours."""
 _CANDIDATES: Final = 200
@@ -120,6 +119,7 @@ class Oxen(Provider):
         newest_first=Fact(True, f"{_DOCS}/fine_tunes/list-fine-tunes-for-a-user"),
     )
     steps = ("run",)
+    drafts = frozenset({"created", "tokenizing"})
 
     def __init__(self, http: Http, options: AccountOptions, vault: Vault) -> None:
         super().__init__(http, options, vault)
@@ -189,13 +189,13 @@ class Oxen(Provider):
         if run.remote_id is None:
             raise ValueError("a run that has no id yet has no steps")
         before = await self.get(run.remote_id)
-        if before.provider_status not in _UNRUN:
+        if before.provider_status not in self.drafts:
             return before
         try:
             reply = await self.http.call("POST", f"{self._path}/{run.remote_id}/actions/run")
         except Rejected:
             after = await self.get(run.remote_id)
-            if after.provider_status in _UNRUN:
+            if after.provider_status in self.drafts:
                 raise
             return after
         return _job(reply.payload)

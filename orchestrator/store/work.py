@@ -234,9 +234,6 @@ class Work:
 
 
 def to_call() -> sa.ColumnElement[bool]:
-    """Say in SQL which of the runs that a call would bring forward are at the provider."""
+    """Say in SQL for which runs `next_call` names a cancellation or a step."""
     asked = sa.and_(runs.c.cancel.is_not(None), sa.not_(runs.c.cancel_sent))
-    return sa.and_(
-        runs.c.status.in_((Status.QUEUED, Status.RUNNING)),
-        sa.or_(asked, sa.and_(runs.c.status == Status.QUEUED, runs.c.unfinished)),
-    )
+    return sa.and_(runs.c.status.in_((Status.QUEUED, Status.RUNNING)), sa.or_(asked, runs.c.unfinished))

@@ -1,13 +1,14 @@
 """Every command as a script and a person use it: its documents, its other forms, its exit codes."""
 
 import json
+import shutil
 import signal
 import sqlite3
 import stat
 from collections.abc import Sequence
 
 import pytest
-from drive import Place, cartesia, cohere, oxen
+from drive import Place, cartesia, cloudflare, cohere, oxen
 from listener import Listener
 from standardwebhooks import Webhook
 
@@ -265,6 +266,34 @@ def test_cancel_before_it_was_sent_asks_nobody(place: Place) -> None:
     assert place.job("voice")["status"] == "cancelled"
     place("apply", "-y")
     assert place.ledger().requests == []
+
+
+def test_cancel_stops_what_was_started_before_it_was_known(place: Place) -> None:
+    place.write(oxen("busy", resource="stuck-me"))
+    place("apply", "-y")
+    shutil.rmtree(place.folder / ".orchestrator")
+    place("apply", "-y")
+    (made,) = place.ledger().created["oxen"]
+    place("resolve", "busy", "--adopt", made["id"], "-y")
+    place("cancel", "busy", "-y")
+    assert len(place.ledger().asked("cancel", "oxen")) == 1
+
+
+def test_a_draft_that_was_never_started_is_given_up_without_a_request(place: Place) -> None:
+    place.write(oxen("draft"))
+    place("apply", "-y", env={"ORCHESTRATOR_CRASH": "C22:kill"}, code=-signal.SIGKILL)
+    place("cancel", "draft", "-y")
+    assert place.job("draft")["status"] == "cancelled"
+    assert place.ledger().asked("run") == place.ledger().asked("cancel") == []
+
+
+def test_an_upload_that_was_cut_off_is_taken_up_again(place: Place) -> None:
+    place.adapter()
+    place.write(cloudflare("lora"))
+    place("apply", "-y", env={"ORCHESTRATOR_CRASH": "C28:kill:2"}, code=-signal.SIGKILL)
+    place.up()
+    assert place.job("lora")["status"] == "succeeded"
+    assert len(place.ledger().asked("upload")) == 2
 
 
 def test_retry_buys_another_attempt(place: Place) -> None:

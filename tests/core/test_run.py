@@ -108,6 +108,7 @@ def test_no_move_changes_what_was_bought(run: Run, seen: Snapshot, status: Statu
         ({"status": Status.IN_DOUBT, "reason": Reason.CONFLICT}, None),
         ({"status": Status.QUEUED}, "poll"),
         ({"status": Status.QUEUED, "steps": {"a": "done", "b": "todo"}}, "step"),
+        ({"status": Status.RUNNING, "steps": {"a": "done", "b": "todo"}}, "step"),
         ({"status": Status.RUNNING, "steps": {"run": "done"}}, "poll"),
         ({"status": Status.RUNNING, "cancel": "cancel"}, "cancel"),
         ({"status": Status.RUNNING, "cancel": "cancel", "cancel_sent": True}, "poll"),

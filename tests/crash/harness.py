@@ -35,6 +35,8 @@ STEPS = (0, 20, 120, 120, 1000, 4000, 4000)
 """How long the program is down before each further start."""
 STAGE_SECONDS = 100.0
 """Longest for one start of the program."""
+STILL = 6.0
+"""How long the lease is of a program that is stopped until another one has taken over, in seconds."""
 EVENTS = ("submitted", "queued", "running", "succeeded", "failed", "cancelled", "lost", "in_doubt")
 PREFIX = {
     "cartesia": b"POST /cartesia/fine-tunes/ ",
@@ -211,6 +213,9 @@ class Play:
         """Start the program; `crash` is the point that it is to be hit at by itself."""
         self.logs += 1
         env = {**self.env, "ORCHESTRATOR_CRASH": crash} if crash else self.env
+        if crash and self.scenario.takeover:
+            # From cold: a warm process has read how long a lease is.
+            env, cold = {**env, "ORCHESTRATOR_CRASH_LEASE": f"{STILL}"}, True
         return self.stage.runner.start(
             args, cwd=self.folder, env=env, log=f"log{self.logs}", cold=cold, alarm=alarm
         )
@@ -365,6 +370,7 @@ class Play:
             self.books.cut()
         if self.scenario.takeover and at_a_point:
             self.elapse(300)
+            process.rest(1.1 * STILL / 3)  # its own clock goes on by itself
             other = self.up()
             self.watch(other)
             process.signal(signal.SIGCONT)

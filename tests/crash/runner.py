@@ -49,6 +49,7 @@ class Process:
         """Wait until something became of it, for a while."""
         if self.cold is not None:
             self.wait(seconds)
+            self.stopped = self.code is None and _state(self.pid) == "T"
             return
         with self.changed:
             self.changed.wait_for(lambda: self.code is not None or self.stopped, seconds)
@@ -72,6 +73,11 @@ class Process:
             for name, value in news.items():
                 setattr(self, name, value)
             self.changed.notify_all()
+
+
+def _state(pid: int) -> str:
+    """Return the letter of the process's state, as in proc_pid_stat(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Runner:

@@ -34,6 +34,9 @@ SCRIPTS: Mapping[str, Scenario] = {
     "taken over while it stood still": Scenario(
         seed=4, database="postgres", point="C09", action="stop", takeover=True
     ),
+    "stood still while another one sent": Scenario(
+        seed=4, database="postgres", point="C09", action="stop", takeover=True, resend=True
+    ),
 }
 
 

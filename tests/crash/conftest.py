@@ -32,7 +32,8 @@ def crew(
     tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, _migrated_file: Path, crash_seed: int
 ) -> Iterator[Crew]:
     """Plays scenarios, several at a time, and returns their outcomes; CRASH_STAGES says how many."""
-    count = int(os.environ.get("CRASH_STAGES", "4"))
+    beside = "PYTEST_XDIST_WORKER" in os.environ
+    count = int(os.environ.get("CRASH_STAGES", "2" if beside else "4"))
     package = os.environ.get("CRASH_PACKAGE")
     free: SimpleQueue[Stage] = SimpleQueue()
     with ExitStack() as stack:

@@ -218,7 +218,7 @@ async def _commit_bound(lane: Lane, run: Run, snapshot: Snapshot) -> None:
 
 
 def _awake() -> float:
-    """Tell the time, in seconds, by a clock that goes on while the program is stopped or the machine sleeps."""
+    """Tell the time, in seconds, by a clock that goes on while the program or its machine is asleep."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -52,6 +52,8 @@ def redeliver(
             filled = 0
             if length is not None and hook is not None and not dead:
                 filled = await _fill(store, manifest, hook, length)
+            if hook is not None:
+                await _known(store, manifest, hook)
             found = await store.replay.again(choice, new_id=new_id)
             if delivery is not None and not found:
                 hint = "orchestrator hooks log"
@@ -73,6 +75,12 @@ def _check(
         raise click.UsageError("An ID stands alone.")
     if heir is not None and (hook is None or many):
         raise click.UsageError("--to goes with --hook alone.")
+
+
+async def _known(store: Store, manifest: Manifest, hook: str) -> None:
+    if hook not in manifest.hooks and not await store.outbox.log(hook=hook, most=1):
+        known = ", ".join(manifest.hooks) or "none"
+        raise UsageError(f"no file declares a hook {hook}, and none was ever told", hint=f"declared: {known}")
 
 
 async def _fill(store: Store, manifest: Manifest, hook: str, since: timedelta) -> int:

@@ -18,7 +18,13 @@ FOLLOW_SECONDS = 0.5
 @click.argument("job", required=False)
 @click.option("--follow", is_flag=True, help="Go on with what happens from now on.")
 @click.option("--after", type=int, help="Only those after this id.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=1000,
+    show_default=True,
+    help="The latest so many; with --after the first.",
+)
 @app
 def command(app: App, *, job: str | None, follow: bool, after: int | None, limit: int) -> int:
     """List what happened, oldest first, from the database alone."""

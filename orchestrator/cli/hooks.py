@@ -1,15 +1,17 @@
 """`orchestrator hooks`."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import click
 
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._hooks_again import drop, redeliver
-from orchestrator.cli._text import age, document, line, plain, table
+from orchestrator.cli._text import age, document, line, plain, table, until
 from orchestrator.cli.status import hook_note
-from orchestrator.core.delivery import Delivery
+from orchestrator.config.duration import show
+from orchestrator.core.delivery import Delivery, stamp
 from orchestrator.core.event import EventType
 from orchestrator.engine import report
 from orchestrator.engine.hearers import explain as explained
@@ -36,7 +38,14 @@ def secret() -> None:
 
 @command.command("test")
 @click.argument("name")
-@click.option("--event", type=click.Choice([str(event) for event in EventType]), default="job.succeeded")
+@click.option(
+    "--event",
+    type=click.Choice([str(event) for event in EventType]),
+    default="job.succeeded",
+    show_default=True,
+    metavar="EVENT",
+    help="What the example tells: job.failed, provider.paused, …",
+)
 @click.option("--dry-run", is_flag=True, help="Send nothing; print exactly what would be sent.")
 @app
 def test(app: App, *, name: str, event: str, dry_run: bool) -> int:
@@ -90,7 +99,9 @@ async def _show(app: App, hook: Hook, made: Delivery) -> int:
 
 @command.command("log")
 @click.option("--hook", help="Only this hook's.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="The latest so many."
+)
 @app
 def log(app: App, *, hook: str | None, limit: int) -> int:
     """List deliveries, oldest first: sent, waiting, dead; and say which hooks do not hear."""
@@ -118,10 +129,19 @@ def log(app: App, *, hook: str | None, limit: int) -> int:
 
 def _table(found: Sequence[Delivery]) -> str:
     rows = [
-        (one.id, one.hook, one.event, one.job, one.state, one.attempts, age(one.settled_at), one.last_error)
+        (one.id, one.hook, one.event, one.job, one.state, one.attempts, _when(one), one.last_error)
         for one in found
     ]
-    return table(("id", "hook", "event", "job", "state", "attempts", "settled", "last answer"), rows)
+    return table(("id", "hook", "event", "job", "state", "attempts", "when", "last answer"), rows)
+
+
+def _when(delivery: Delivery) -> str:
+    if delivery.settled_at is not None:
+        return f"{age(delivery.settled_at)} ago"
+    if delivery.owner is not None:
+        return "under way"
+    due = until(stamp(delivery.due_at))
+    return "due now" if due == "now" else f"due in {due}"
 
 
 @command.command("explain")
@@ -149,14 +169,7 @@ def explain(app: App, *, job: str) -> int:
 
 
 def _print(app: App, found: Mapping[str, Any]) -> None:
-    outlook = [
-        (
-            one["hook"],
-            "yes" if one["hears"] else "no",
-            one["off"] or one["reason"] or ", ".join(one["hears"]),
-        )
-        for one in found["hooks"]
-    ]
+    outlook = [(one["hook"], *_outlook(one)) for one in found["hooks"]]
     if outlook:
         app.out(table(("hook", "hears", "what, or why not"), outlook))
     else:
@@ -169,3 +182,12 @@ def _print(app: App, found: Mapping[str, Any]) -> None:
     if rows:
         app.out("")
         app.out(table(("when", "event", "hook", "state", "why"), rows))
+
+
+def _outlook(hook: Mapping[str, Any]) -> tuple[str, str]:
+    if not hook["hears"]:
+        return "no", hook["reason"] or "its events leave out all that a job tells"
+    if hook["off"]:
+        return "off", hook["off"]
+    lasting = f", if it lasts {show(timedelta(seconds=hook['for']))}" if hook["for"] else ""
+    return "yes", ", ".join(hook["hears"]) + lasting

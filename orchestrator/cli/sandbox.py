@@ -15,7 +15,13 @@ from orchestrator.sandbox import Options, serve
 @click.option("--state", type=click.Path(path_type=Path), help="A file that keeps all of it over restarts.")
 @click.option("--stage-seconds", type=float, default=2.0, show_default=True, help="Length of a stage.")
 @click.option("--latency-ms", type=float, default=0.0, show_default=True, help="How long each answer takes.")
-@click.option("--clock", type=click.Choice(["wall", "manual"]), default="wall", show_default=True)
+@click.option(
+    "--clock",
+    type=click.Choice(["wall", "manual"]),
+    default="wall",
+    show_default=True,
+    help="Whose time jobs go by; manual: POST /_sandbox/advance moves it.",
+)
 @app
 def command(
     app: App, *, port: int, state: Path | None, stage_seconds: float, latency_ms: float, clock: str

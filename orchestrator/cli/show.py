@@ -31,8 +31,7 @@ def command(app: App, *, job: str) -> int:
             return 0
         width = max(map(len, shown))
         for key, value in shown.items():
-            text = line(value) if isinstance(value, dict) else plain(value)
-            app.out(f"{key:<{width}}  {text}")
+            app.out(f"{key:<{width}}  {_text(value)}")
         if standing.run is not None:
             app.out(f"{'marker':<{width}}  {standing.run.marker}")
             app.out(f"{'spec':<{width}}  {line(standing.run.spec)}")
@@ -43,6 +42,12 @@ def command(app: App, *, job: str) -> int:
         return 0
 
     return run(work)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return line(value) if isinstance(value, dict) else plain(value)
 
 
 def attempt(run: Run) -> dict[str, object]:

@@ -60,6 +60,22 @@ class Delivery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """A claimed delivery and how its attempt went; `draw` is a number from 0 to 1, for jitter."""
+
+    delivery: Delivery
+    attempt: Attempt
+    draw: float = 0.0
+    table: str = ""
+    """The digest of the hook's table when it was claimed, where that is known."""
+
+    def by(self, table: str) -> "Finished":
+        """Return it as it counts for a hook whose table is `table` by now."""
+        stale = self.table not in ("", table)
+        return replace(self, attempt=replace(self.attempt, stale=True)) if stale else self
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
     """Which events a hook wants, of those jobs and accounts that name it."""
 
@@ -172,6 +188,9 @@ def settled(delivery: Delivery, attempt: Attempt, now: datetime, *, draw: float)
             due_at=None,
             settled_at=now,
         )
+    if attempt.stale:
+        # The table in force now has all of its attempts before it.
+        return replace(done, attempts=1, due_at=next_try(1, now, draw=draw))
     attempts = delivery.attempts + (0 if attempt.later else 1)
     due = next_try(max(attempts, 1), now, draw=draw, retry_after=attempt.retry_after)
     if due is None or attempt.gone:

@@ -20,6 +20,8 @@ class Attempt:
     taken: bool = False
     unsent: bool = False
     """It was given back before anything was tried."""
+    stale: bool = False
+    """The hook's table changed meanwhile: it tells nothing of how the hook stands now."""
     later: bool = False
     """It was asked for a later try, which is no failure."""
     gone: bool = False
@@ -73,10 +75,10 @@ class Breaker:
 
 def heard(hearing: Hearing, attempt: Attempt, now: datetime) -> Hearing:
     """Return how a hook stands after `attempt`."""
-    if attempt.later or attempt.unsent:
+    if attempt.later or attempt.unsent or attempt.stale:
         return hearing
     if attempt.taken:
-        return replace(hearing, failing_since=None, refusals=0, code=None, answer=None)
+        return replace(hearing, failing_since=None, refusals=0, code=None, answer=None, unfit=None)
     since = hearing.failing_since or now
     refused = attempt.code is not None and 400 <= attempt.code < 500 and not attempt.down
     again = hearing.refusals if attempt.code == hearing.code else 0
@@ -98,7 +100,7 @@ def heard(hearing: Hearing, attempt: Attempt, now: datetime) -> Hearing:
 
 def rested(breaker: Breaker, attempt: Attempt, now: datetime) -> Breaker:
     """Return how an origin stands after `attempt`; any answer that is no trouble closes it."""
-    if attempt.later or attempt.unsent:
+    if attempt.unsent or attempt.stale:
         return breaker
     if not attempt.down:
         return Breaker()

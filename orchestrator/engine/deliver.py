@@ -11,12 +11,12 @@ import structlog
 from anyio.abc import TaskGroup
 
 from orchestrator import crashpoint
-from orchestrator.core.delivery import ANSWER_CAP, Delivery, DeliveryState
-from orchestrator.core.receiver import Attempt, Hearing
+from orchestrator.core.delivery import ANSWER_CAP, Delivery, DeliveryState, Finished
+from orchestrator.core.receiver import OPENS_AT, Attempt, Hearing
 from orchestrator.errors import HookError, HookGone, OrchestratorError, SecretError, StoreError
 from orchestrator.hooks import Hook
 from orchestrator.store.hearing import Declared
-from orchestrator.store.outbox import Finished, Turn
+from orchestrator.store.outbox import Turn
 from orchestrator.store.store import Store
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.hooks")
@@ -43,6 +43,8 @@ class Deliverer:
     """Says that nothing new should be begun."""
     _owed: dict[str, list[Finished]] = field(default_factory=dict)
     """What is finished and not settled yet, by hook; it outlives a database that does not answer."""
+    _unfit: set[str] = field(default_factory=set)
+    """Those that cannot work, as was last found and said."""
     _closed: bool = False
 
     @property
@@ -62,11 +64,15 @@ class Deliverer:
         for name in await self.store.hearings.declare(tables):
             log.info("hook.changed", hook=name)
 
-    async def check(self) -> None:
-        """Find out which hooks cannot work here: a secret that is missing or malformed, a lost program."""
+    async def check(self, *, unfit: bool = False) -> None:
+        """Find out which hooks cannot work here: a secret that is missing or malformed, a lost program.
+
+        With `unfit` only those are looked at again that could not.
+        """
         async with anyio.create_task_group() as tasks:
             for name, hook in self.hooks.items():
-                tasks.start_soon(self._check, name, hook)
+                if name in self._unfit or not unfit:
+                    tasks.start_soon(self._check, name, hook)
 
     async def _check(self, name: str, hook: Hook) -> None:
         error: HookError | SecretError | None = None
@@ -78,12 +84,18 @@ class Deliverer:
             except (OrchestratorError, OSError, ValueError, RuntimeError) as found:
                 log.exception("hook.broken", hook=name)
                 error = HookError(f"the hook broke: {type(found).__name__}")
-        if error is not None:
-            log.error("hook.unfit", hook=name, error=error.message, hint=error.hint)
         try:
-            await self.store.hearings.unfit(name, error.message if error else None)
+            news = await self.store.hearings.unfit(name, error.message if error else None)
         except StoreError as trouble:
             log.error("store.failed", loop="check", error=trouble.message, hint=trouble.hint)
+            return
+        if error is None:
+            self._unfit.discard(name)
+            if news:
+                log.info("hook.fit", hook=name)
+        elif news or name not in self._unfit:
+            self._unfit.add(name)
+            log.error("hook.unfit", hook=name, error=error.message, hint=error.hint)
 
     async def drain(self, name: str, tick: Callable[[], None] = lambda: None) -> int:
         """Send everything that is due for one hook, and return how many attempts were made.
@@ -117,25 +129,25 @@ class _Pump:
         self._lanes = anyio.Semaphore(IN_FLIGHT)
         self._owed = owed
         self._tick = tick
+        self._attempts = 0
         self._flying = 0
+        self._patience = OPENS_AT
         self._news = anyio.Event()
 
     async def run(self) -> int:
         """Work until nothing is due and all is settled."""
-        total = 0
         trouble: StoreError | None = None
         try:
             async with anyio.create_task_group() as tasks:
-                while trouble is None:
+                while True:
                     self._news = anyio.Event()
                     try:
                         turn = await self._turn()
                     except StoreError as error:
                         trouble = error  # what is under way ends first, and is settled the next time
                         break
-                    total += len(turn.claimed)
                     self._begin(tasks, turn)
-                    if not self._flying and not self._owed and not turn.dropped:
+                    if not self._flying and not self._owed:
                         break
                     await self._rest()
         except BaseException:
@@ -143,7 +155,7 @@ class _Pump:
             raise
         if trouble is not None:
             raise trouble
-        return total
+        return self._attempts
 
     async def _turn(self, *, most: int = IN_FLIGHT + AHEAD) -> Turn:
         crashpoint.reach("C23")
@@ -153,22 +165,38 @@ class _Pump:
             self._name, self._origin, finished, most=most, lease=self._lease
         )
         del self._owed[: len(finished)]
+        self._patience = turn.patience
         _tell(finished, turn)
         return turn
 
     def _begin(self, tasks: TaskGroup, turn: Turn) -> None:
+        table = turn.after.digest if turn.after is not None else ""
         for delivery in turn.claimed:
             self._flying += 1
-            tasks.start_soon(self._send, delivery)
+            tasks.start_soon(self._send, delivery, table)
 
-    async def _send(self, delivery: Delivery) -> None:
+    async def _send(self, delivery: Delivery, table: str) -> None:
         async with self._lanes:
-            attempt = Attempt(unsent=True) if self._owner.resting else await self._attempt(delivery)
-        self._owed.append(Finished(delivery=delivery, attempt=attempt, draw=self._owner.draw()))
+            # What was claimed ahead is given back where the receiver wants no more, or not now.
+            back = self._owner.resting or self._enough()
+            attempt = Attempt(unsent=True) if back else await self._attempt(delivery)
+        draw = self._owner.draw()
+        self._owed.append(Finished(delivery=delivery, attempt=attempt, draw=draw, table=table))
         self._flying -= 1
         self._news.set()
 
+    def _enough(self) -> bool:
+        """Say whether the hook is off or its origin rests, by the last turn and by what ended since."""
+        left = self._patience
+        for one in self._owed:
+            if left < 1 or one.attempt.gone:
+                return True
+            if not one.attempt.unsent:
+                left = left - 1 if one.attempt.down else OPENS_AT
+        return left < 1
+
     async def _attempt(self, delivery: Delivery) -> Attempt:
+        self._attempts += 1
         try:
             answer = await self._hook.send(delivery)
         except HookError as error:
@@ -231,6 +259,8 @@ def _tell(finished: tuple[Finished, ...], turn: Turn) -> None:
         fields = {"hook": after.hook, "delivery": after.id, "hook_event": after.event, "job": after.job}
         if after.state is DeliveryState.DELIVERED:
             log.info("hook.delivered", **fields)
+        elif one.attempt.later:
+            log.info("hook.later", **fields, said=(one.attempt.text or "")[:200])
         else:
             word = "hook.dead" if after.state is DeliveryState.DEAD else "hook.failed"
             error = (one.attempt.text or "")[:200]

@@ -105,5 +105,6 @@ async def checked(host: str, port: int, resolve: Resolver, *, private: bool) -> 
     for address in addresses:
         if reason := denial(address, private=private):
             hint = None if private else f'allow_private = ["{host}"] in its table, if this is meant'
-            raise HookError(f"not sent: {host} is {address} ({reason})", hint=hint)
+            what = reason if address == host else f"{address} ({reason})"
+            raise HookError(f"not sent: {host} is {what}", hint=hint)
     return addresses[:MOST_ADDRESSES]

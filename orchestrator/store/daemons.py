@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.tables import daemons
@@ -39,8 +38,7 @@ class Daemons:
         """Say that this daemon lives; the first time, forget those that have been silent for a day."""
 
         async def work(tx: Tx) -> None:
-            insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
-            statement = insert(daemons).values(
+            statement = tx.insert(daemons).values(
                 project=self._project,
                 owner=self._owner,
                 host=host,

@@ -12,6 +12,7 @@ from typing import Any, Final, Self, TypeVar
 
 import anyio
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -40,6 +41,11 @@ class Tx:
         """Run one statement; a list of `parameters` runs it for each."""
         result: sa.CursorResult[Any] = await self.connection.execute(statement, parameters)
         return result
+
+    def insert(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+        """Begin an insert that says what is done `on_conflict`; both databases spell it alike."""
+        name = self.connection.dialect.name
+        return postgresql.insert(table) if name == "postgresql" else sqlite.insert(table)
 
 
 class Database:

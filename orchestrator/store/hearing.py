@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.core.delivery import DeliveryState
 from orchestrator.core.receiver import Breaker, Hearing
@@ -34,12 +33,26 @@ class HookStanding:
 
 
 async def lock_gate(tx: Tx, project: str, hook: str, origin: str) -> None:
-    """Let nobody else write how a hook and its origin stand until this transaction ends."""
+    """Let nobody else write how a hook and its origin stand until this transaction ends.
+
+    Whoever locks several does it in one order: hooks, origins, deliveries, each by name.
+    """
     if tx.connection.dialect.name == "postgresql":
         mine = sa.and_(hooks.c.project == project, hooks.c.name == hook)
         await tx.execute(sa.select(hooks.c.name).where(mine).with_for_update())
         shared = sa.and_(origins.c.project == project, origins.c.origin == origin)
         await tx.execute(sa.select(origins.c.origin).where(shared).with_for_update())
+
+
+async def lock_gates(tx: Tx, project: str, names: Sequence[str] | None = None) -> Sequence[Hearing]:
+    """Lock these hooks, or all, and their origins; returns how those stand of which something is known."""
+    mine = [hooks.c.project == project, *([hooks.c.name.in_(list(names))] if names is not None else [])]
+    found = await tx.execute(sa.select(hooks).where(*mine).order_by(hooks.c.name).with_for_update())
+    hearings = [to_hearing(row) for row in found]
+    places = sorted({one.origin for one in hearings})
+    shared = sa.and_(origins.c.project == project, origins.c.origin.in_(places))
+    await tx.execute(sa.select(origins.c.origin).where(shared).order_by(origins.c.origin).with_for_update())
+    return hearings
 
 
 async def read_gate(tx: Tx, project: str, hook: str, origin: str) -> tuple[Hearing, Breaker]:
@@ -85,10 +98,9 @@ async def write_breaker(
 
 
 async def _put(tx: Tx, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
     rest = {name: value for name, value in values.items() if name not in key}
     await tx.execute(
-        insert(table).values({**key, **rest}).on_conflict_do_update(index_elements=list(key), set_=rest)
+        tx.insert(table).values({**key, **rest}).on_conflict_do_update(index_elements=list(key), set_=rest)
     )
 
 
@@ -105,7 +117,7 @@ class Hearings:
             return ()
 
         async def work(tx: Tx) -> Sequence[str]:
-            known = {one.name: one for one in await self._rows(tx)}
+            known = {one.name: one for one in await lock_gates(tx, self._project)}
             changed = []
             for name, table in tables.items():
                 before = known.get(name)
@@ -186,7 +198,10 @@ class Hearings:
 
 
 async def heal(tx: Tx, project: str, before: Hearing) -> None:
-    """Switch a hook on again: what waits is due now, what its switching off ended is sent after all."""
+    """Switch a hook on again: what waits is due now, what its switching off ended is sent after all.
+
+    It is called with the hook's gate locked.
+    """
     if before.off_at is not None:
         await tx.execute(
             sa.update(deliveries)

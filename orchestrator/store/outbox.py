@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestrator.core.delivery import Delivery, DeliveryState, settled
+from orchestrator.core.delivery import Delivery, DeliveryState, Finished, settled
 from orchestrator.core.event import EventType
-from orchestrator.core.receiver import OPENS_AT, Attempt, Breaker, Hearing, heard, rested
+from orchestrator.core.receiver import OPENS_AT, Breaker, Hearing, heard, rested
 from orchestrator.store.commit import notify
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.hearing import lock_gate, read_gate, write_breaker, write_hearing
@@ -18,15 +18,6 @@ from orchestrator.store.tables import accounts, deliveries, events, hooks, runs
 
 LOOKED_AT: Final = 64
 """How many heads are looked at for the next that is due; far more than are ever under way."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finished:
-    """A claimed delivery and how its attempt went; `draw` is a number from 0 to 1, for jitter."""
-
-    delivery: Delivery
-    attempt: Attempt
-    draw: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +30,10 @@ class Turn:
     """How many settlements came too late, since another worker has the delivery by now."""
     before: Hearing | None = None
     after: Hearing | None = None
-    dropped: int = 0
+    patience: int = OPENS_AT
+    """How many troubles in a row it takes until the origin rests; 0 where it does, or the hook is off."""
+    eased: bool = False
+    """Whether the origin's rest has ended by this: its other hooks may go on."""
 
 
 class Outbox:
@@ -62,34 +56,36 @@ class Outbox:
             return Turn()
 
         async def work(tx: Tx) -> Turn:
-            if not finished and not self._database.sqlite:
-                # A claim that is lost is made again: only what was settled must survive.
-                await tx.connection.exec_driver_sql("set local synchronous_commit to off")
             if finished:
                 await lock_gate(tx, self._project, hook, origin)
             before, breaker = await read_gate(tx, self._project, hook, origin)
             after, then = before, breaker
-            for one in finished:
+            counted = [one.by(before.digest) for one in finished]
+            for one in counted:
                 after = heard(after, one.attempt, tx.now)
                 then = rested(then, one.attempt, tx.now)
-            done = [settled(one.delivery, one.attempt, tx.now, draw=one.draw) for one in finished]
+            done = [settled(one.delivery, one.attempt, tx.now, draw=one.draw) for one in counted]
             written = await self._settle(tx, done)
             if after != before:
                 await write_hearing(tx, self._project, after)
             if then != breaker:
                 await write_breaker(tx, self._project, origin, then)
-            claimed, dropped = await self._claim(tx, after, then, most=most, lease=lease)
+            shut = after.off is not None or then.rests(tx.now)
             return Turn(
-                claimed=claimed,
+                claimed=() if shut else await self._claim(tx, hook, origin, then, most=most, lease=lease),
                 settled=done,
                 lost=len(done) - written,
                 before=before,
                 after=after,
-                dropped=dropped,
+                patience=0 if shut else max(OPENS_AT - then.failures, 1),
+                eased=breaker.failures >= OPENS_AT > then.failures,
             )
 
-        # Nobody waits for a settlement but the loop that makes it.
-        return await self._database.write(work, quiet=True)
+        # Nobody waits for a settlement but the loop that makes it, and hooks that rested with this one.
+        made = await self._database.write(work, quiet=True)
+        for listener in self._database.listeners if made.eased else ():
+            listener()
+        return made
 
     async def _settle(self, tx: Tx, done: Sequence[Delivery]) -> int:
         if not done:
@@ -109,29 +105,25 @@ class Outbox:
         return int((await tx.execute(statement, rows)).rowcount)
 
     async def _claim(
-        self, tx: Tx, hearing: Hearing, breaker: Breaker, *, most: int, lease: timedelta
-    ) -> tuple[Sequence[Delivery], int]:
-        if hearing.off is not None or breaker.rests(tx.now) or most < 1:
-            return (), 0
+        self, tx: Tx, hook: str, origin: str, breaker: Breaker, *, most: int, lease: timedelta
+    ) -> Sequence[Delivery]:
+        if most < 1:
+            return ()
         probing = breaker.failures >= OPENS_AT
-        dropped = 0
         while True:
             limit = 1 if probing else most
-            chosen = await tx.execute(
-                self._due(tx, hearing.name).limit(limit).with_for_update(skip_locked=True)
-            )
+            chosen = await tx.execute(self._due(tx, hook).limit(limit).with_for_update(skip_locked=True))
             found = [to_delivery(row) for row in chosen]
             over = await self._over(tx, [one for one in found if one.lasting and not one.attempts])
             if not over:
                 break
             await self._drop(tx, over)
-            dropped += len(over)
         if found and probing:
             # Whoever moves the time may send: one attempt, from all hooks and processes.
             until = replace(breaker, open_until=tx.now + lease)
-            if not await write_breaker(tx, self._project, hearing.origin, until, seen=breaker):
-                return (), dropped
-        return await self._take(tx, found, lease), dropped
+            if not await write_breaker(tx, self._project, origin, until, seen=breaker):
+                return ()
+        return await self._take(tx, found, lease)
 
     async def _take(self, tx: Tx, found: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
         if not found:
@@ -171,6 +163,9 @@ class Outbox:
                 due_at=None,
                 settled_at=tx.now,
                 last_error="not sent: the state did not last",
+                epoch=deliveries.c.epoch + 1,  # whoever held it once settles nothing any more
+                owner=None,
+                lease_until=None,
             )
         )
 

@@ -12,9 +12,9 @@ from orchestrator.core.event import Event
 from orchestrator.core.run import FINAL, Run, Status
 from orchestrator.store.commit import Routing, hearers, make_id, notify
 from orchestrator.store.database import Database, Tx
-from orchestrator.store.hearing import heal
-from orchestrator.store.rows import PENDING, delivery_values, to_event, to_hearing, to_run
-from orchestrator.store.tables import deliveries, events, hooks, runs
+from orchestrator.store.hearing import heal, lock_gates
+from orchestrator.store.rows import PENDING, delivery_values, to_event, to_run
+from orchestrator.store.tables import deliveries, events, runs
 
 KEPT_DELIVERED: Final = timedelta(days=30)
 KEPT_DEAD: Final = timedelta(days=180)
@@ -54,13 +54,18 @@ class Replay:
         """
 
         async def work(tx: Tx) -> Sequence[tuple[str, str]]:
+            where = self._where(tx, choice)
             columns = (deliveries.c.id, deliveries.c.hook)
+            hooks = await tx.execute(sa.select(deliveries.c.hook).where(*where).distinct())
+            names = {row.hook for row in hooks} | ({choice.hook} if choice.hook is not None else set())
+            standing = await lock_gates(tx, self._project, sorted(names))
+            # Locked before they are judged, or one that is claimed meanwhile would be sent twice.
             found = await tx.execute(
-                sa.select(*columns).where(*self._where(tx, choice)).order_by(deliveries.c.event_id)
+                sa.select(*columns).where(*where).order_by(deliveries.c.event_id).with_for_update()
             )
             chosen = [(row.id, make_id("msg") if new_id else row.id, row.hook) for row in found]
-            names = {hook for *_, hook in chosen} | ({choice.hook} if choice.hook is not None else set())
-            await self._switch_on(tx, sorted(names))
+            for one in standing:
+                await heal(tx, self._project, one)
             if chosen:
                 rows = [{"b_id": old, "v_id": new, "v_due_at": tx.now} for old, new, _ in chosen]
                 await tx.execute(_renewed(), rows)
@@ -86,13 +91,6 @@ class Replay:
         elif choice.id is None and not choice.dead:
             where.append(deliveries.c.state == PENDING)
         return where
-
-    async def _switch_on(self, tx: Tx, names: Sequence[str]) -> None:
-        found = await tx.execute(
-            sa.select(hooks).where(hooks.c.project == self._project, hooks.c.name.in_(list(names)))
-        )
-        for row in found.all():
-            await heal(tx, self._project, to_hearing(row))
 
     async def fill(
         self, hook: str, since: timedelta, routing: Routing, jobs: Mapping[str, Sequence[str]]
@@ -180,6 +178,7 @@ class Replay:
         """Let `heir` get what waits for `hook`, less what it has; returns how much that is."""
 
         async def work(tx: Tx) -> int:
+            await lock_gates(tx, self._project, [hook])
             has = sa.select(deliveries.c.event_id).where(
                 deliveries.c.project == self._project, deliveries.c.hook == heir
             )
@@ -198,6 +197,7 @@ class Replay:
         """Give up what waits for `hook`; returns how much that was."""
 
         async def work(tx: Tx) -> int:
+            await lock_gates(tx, self._project, [hook])
             dropped = await tx.execute(
                 sa.update(deliveries)
                 .where(*self._waiting(hook))
@@ -233,8 +233,10 @@ class Replay:
 
         async def work(tx: Tx) -> int:
             ids = await old(tx)
-            await tx.execute(sa.delete(deliveries).where(deliveries.c.id.in_(ids)))
-            return len(ids)
+            # One that is sent again in this very moment is kept.
+            settled = deliveries.c.state != PENDING
+            gone = await tx.execute(sa.delete(deliveries).where(deliveries.c.id.in_(ids), settled))
+            return int(gone.rowcount)
 
         return await self._database.write(work, quiet=True)
 

@@ -97,6 +97,21 @@ def test_a_hook_that_left_the_files_is_named_dropped_or_inherited(place: Place, 
     assert "Nothing waits for old" in place("hooks", "drop", "old").err
 
 
+def test_what_waits_for_a_hook_that_is_gone_can_be_given_up(place: Place, listener: Listener) -> None:
+    later = listener.table("later", "job.succeeded") + 'for = "1h"\n'
+    place.write(later, cartesia("a", 'hooks = ["later"]'))
+    place("apply", "-y")
+    daemon = place.start("up")
+    eventually(lambda: states(place) == ["pending"], "a delivery that waits")
+    place.write(cartesia("a"))
+    eventually(lambda: "hook later (gone, 1 waiting)" in place("status").err, "the hook to be named")
+    assert daemon.stop() == 0
+    place("hooks", "drop", "later", code=3)
+    assert "1 dropped." in place("hooks", "drop", "later", "-y").err
+    assert states(place) == ["dropped"]
+    assert "hook later" not in place("status").err
+
+
 def test_a_hook_is_said_to_be_off_until_its_table_changes(place: Place, listener: Listener) -> None:
     listener.answers.append(410)
     place.write(listener.table("team", "job.succeeded"), cartesia("a", 'hooks = ["team"]'))
@@ -106,6 +121,7 @@ def test_a_hook_is_said_to_be_off_until_its_table_changes(place: Place, listener
     assert states(place) == ["dead"]
     for command in (("status",), ("hooks", "log")):
         assert "hook team (off" in place(*command).err
+    assert "team  off    the receiver wants no more: HTTP 410" in place("hooks", "explain", "a").out
     place.write(
         listener.table("team", "job.succeeded") + 'timeout = "14s"\n', cartesia("a", 'hooks = ["team"]')
     )
@@ -136,6 +152,46 @@ def test_a_test_shows_the_exact_bytes(place: Place, listener: Listener) -> None:
     short = place("hooks", "test", "team", code=1, env={"TEAM_HOOK_SECRET": "whsec_c2hvcnQ="})
     assert "24 to 64 bytes" in short.err
     assert "hint: make one: orchestrator hooks secret" in short.err
+
+
+def test_a_log_says_when_the_next_try_is_and_can_be_cut_short(place: Place, listener: Listener) -> None:
+    listener.answers += [500] * 99
+    place.write(listener.table("team", *ALL), cartesia("a", 'hooks = ["team"]'))
+    place("apply", "-y")
+    daemon = place.start("up")
+    eventually(lambda: " due in " in place("hooks", "log").out, "a delivery that failed")
+    assert daemon.stop() == 0
+    assert " due now " in place("hooks", "log").out
+    assert len(place.piped("hooks log -o name", "head -1").splitlines()) == 1
+    assert "managed           yes" in place("show", "a").out
+
+
+def test_a_hook_that_waits_says_so(place: Place, listener: Listener) -> None:
+    place.write(
+        listener.table("team", "job.succeeded") + 'for = "10m"\n',
+        listener.table("accounts", "provider.paused"),
+        cartesia("a", 'hooks = ["team", "accounts"]'),
+    )
+    shown = place("hooks", "explain", "a").out
+    assert "team      yes    job.succeeded, if it lasts 10m" in shown
+    assert "accounts  no     its events leave out all that a job tells" in shown
+
+
+def test_a_name_that_is_no_hook_is_refused(place: Place, listener: Listener) -> None:
+    place.write(listener.table("team"))
+    refused = place("hooks", "redeliver", "--hook", "taem", code=1)
+    assert "no file declares a hook taem, and none was ever told" in refused.err
+    assert "0 to send again." in place("hooks", "redeliver", "--hook", "team").err
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(("hooks", "test"), "--event EVENT "), (("hooks", "log"), "--limit "), (("sandbox",), "--clock ")],
+)
+def test_every_option_says_what_it_is_for(place: Place, command: tuple[str, ...], option: str) -> None:
+    (line,) = [line for line in place(*command, "--help").out.splitlines() if option in line]
+    assert len(line) <= 80
+    assert "  " in line.strip()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from orchestrator.core.delivery import (
     SCHEDULE,
     Delivery,
     DeliveryState,
+    Finished,
     Route,
     body,
     clean,
@@ -135,6 +136,17 @@ def test_what_was_given_back_untried_is_as_before() -> None:
     (fresh,) = made(*a_success(), "team")
     claimed = replace(fresh, owner="me", lease_until=NOW)
     assert settled(claimed, Attempt(unsent=True), NOW, draw=0.0) == fresh
+
+
+@pytest.mark.parametrize("attempt", [Attempt(text="500"), Attempt(gone=True), Attempt(retry_after=3600.0)])
+def test_a_failure_of_another_table_leaves_all_its_attempts_to_the_new_one(attempt: Attempt) -> None:
+    (fresh,) = made(*a_success(), "team")
+    old = Finished(delivery=replace(fresh, attempts=10), attempt=attempt, table="one")
+    assert not old.by("one").attempt.stale
+    failed = settled(old.delivery, old.by("two").attempt, NOW, draw=1.0)
+    assert (failed.state, failed.attempts, failed.due_at) == (DeliveryState.PENDING, 1, NOW + SCHEDULE[1])
+    taken = settled(old.delivery, Attempt(taken=True, stale=True), NOW, draw=1.0)
+    assert taken.state == DeliveryState.DELIVERED
 
 
 def test_the_last_failure_is_the_end() -> None:

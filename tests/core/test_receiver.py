@@ -53,6 +53,16 @@ def test_what_was_given_back_untried_tells_nothing() -> None:
     assert rested(opened(), unsent, NOW) == opened()
 
 
+def test_what_came_of_another_table_tells_nothing() -> None:
+    stale = [replace(one, stale=True) for one in (DOWN, MISSING, TAKEN, Attempt(gone=True, code=410))]
+    assert after(MISSING, *stale) == after(MISSING)
+    assert {rested(opened(), one, NOW) for one in stale} == {opened()}
+
+
+def test_a_success_shows_that_a_hook_works_here() -> None:
+    assert after(TAKEN, hearing=replace(TEAM, unfit="the environment variable X is not set")) == TEAM
+
+
 def test_equal_refusals_in_a_row_are_flagged() -> None:
     assert not after(*[MISSING] * (FLAGGED_AT - 1)).flagged
     assert after(*[MISSING] * FLAGGED_AT).flagged
@@ -97,14 +107,12 @@ def test_an_origin_rests_after_troubles_in_a_row() -> None:
     assert rested(breaker, DOWN, NOW + PROBE_AFTER).rests(NOW + PROBE_AFTER + MINUTE / 2)
 
 
-@pytest.mark.parametrize("attempt", [TAKEN, MISSING, Attempt(text="exit 1"), Attempt(gone=True, code=410)])
+@pytest.mark.parametrize(
+    "attempt", [TAKEN, LATER, MISSING, Attempt(text="exit 1"), Attempt(gone=True, code=410)]
+)
 def test_any_answer_that_is_no_trouble_ends_the_rest(attempt: Attempt) -> None:
     assert rested(opened(), attempt, NOW) == Breaker()
     assert rested(opened(OPENS_AT - 1), attempt, NOW) == Breaker()
-
-
-def test_a_later_try_changes_nothing() -> None:
-    assert rested(opened(), LATER, NOW) == opened()
 
 
 @given(st.none() | st.floats(0, allow_nan=False))

@@ -197,6 +197,42 @@ async def test_410_ends_it_for_all_jobs_until_the_table_changes(
     assert receiver.requests[0].headers["webhook-id"] == receiver.requests[1].headers["webhook-id"]
 
 
+async def test_an_answer_of_before_does_not_count_against_a_mended_table(
+    made: Made, store: Store, receiver: Receiver, clock: Clock
+) -> None:
+    deliverer = made()
+    await deliverer.declare()
+    await tell(store, "a")
+    mended = made(url=receiver.url(path="/new"))
+
+    async def meanwhile(writer: asyncio.StreamWriter) -> None:
+        await mended.declare()
+        await reply(410)(writer)
+
+    receiver.answer = meanwhile
+    assert await ended(deliverer) == 1
+    (found,) = await store.hearings.all()
+    assert (found.hearing.off, found.hearing.failing_since) == (None, None)
+    receiver.answer = reply(200)
+    clock.forward(SCHEDULE[1])
+    assert await ended(mended) == 1
+    assert await states(store) == [DeliveryState.DELIVERED]
+
+
+@pytest.mark.parametrize("answer", [reply(410), reset])
+async def test_what_was_claimed_ahead_is_given_back_when_no_more_is_wanted(
+    made: Made, store: Store, receiver: Receiver, answer: object
+) -> None:
+    await tell(store, *(f"job-{number}" for number in range(IN_FLIGHT + AHEAD)))
+    receiver.answer = answer  # type: ignore[assignment]  # one of the answers above
+    deliverer = made()
+    await deliverer.declare()
+    # As many as were under way when it was known, and those that followed before.
+    assert await ended(deliverer) <= IN_FLIGHT + OPENS_AT
+    assert [one.attempts for one in await store.outbox.log()].count(0) > 0
+    assert {one.owner for one in await store.outbox.log()} == {None}
+
+
 async def test_a_dead_receiver_is_left_alone_and_delays_nobody_else(
     made: Made, store: Store, receiver: Receiver, clock: Clock, tmp_path: Path
 ) -> None:
@@ -206,7 +242,7 @@ async def test_a_dead_receiver_is_left_alone_and_delays_nobody_else(
     jobs = [f"job-{number}" for number in range(IN_FLIGHT + AHEAD + 10)]
     await tell(store, *jobs)
     receiver.answer = reset
-    assert IN_FLIGHT <= await ended(deliverer) < IN_FLIGHT + AHEAD + OPENS_AT
+    assert OPENS_AT <= await ended(deliverer) <= IN_FLIGHT + OPENS_AT
     assert await ended(deliverer) == 0
     assert await deliverer.wait("team") == PROBE_AFTER
     assert await ended(deliverer, "other") == 0
@@ -234,6 +270,20 @@ async def test_a_refusal_that_repeats_is_said_once(
     assert (events.count("hook.refused"), events.count("hook.recovered")) == (1, 1)
 
 
+async def test_a_later_try_is_told_as_no_failure(made: Made, store: Store, tmp_path: Path) -> None:
+    options = CommandOptions.model_validate(
+        {"kind": "command", "command": ["sh", "-c", "echo busy; exit 75"]}
+    )
+    deliverer = made({"team": Command(options, tmp_path)})
+    await tell(store, "a")
+    with structlog.testing.capture_logs() as logs:
+        assert await ended(deliverer) == 1
+    assert [(line["event"], line["log_level"]) for line in logs] == [("hook.later", "info")]
+    (one,) = await store.outbox.log()
+    assert (one.state, one.attempts) == (DeliveryState.PENDING, 0)
+    assert await deliverer.wait("team") == SCHEDULE[1]
+
+
 async def test_a_secret_that_is_missing_fails_its_own_hook_and_is_said_at_the_start(
     made: Made, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +301,28 @@ async def test_a_secret_that_is_missing_fails_its_own_hook_and_is_said_at_the_st
     await again.check()
     assert (await store.hearings.all())[0].hearing.unfit is None
     assert await ended(again) == 1
+
+
+async def test_one_that_could_not_work_is_looked_at_again_and_said_once(
+    made: Made, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliverer = made()
+    await deliverer.declare()
+    secret = os.environ["TEAM_HOOK_SECRET"]
+    monkeypatch.delenv("TEAM_HOOK_SECRET")
+    with structlog.testing.capture_logs() as logs:
+        await deliverer.check()
+        await tell(store, "a")
+        await ended(deliverer)
+        await deliverer.check(unfit=True)
+        monkeypatch.setenv("TEAM_HOOK_SECRET", secret)
+        await deliverer.check(unfit=True)
+        assert await ended(deliverer) == 1
+        monkeypatch.delenv("TEAM_HOOK_SECRET")
+        await deliverer.check(unfit=True)
+    told = [line["event"] for line in logs if line["event"] in ("hook.unfit", "hook.fit")]
+    assert told == ["hook.unfit", "hook.fit"]
+    assert await states(store) == [DeliveryState.DELIVERED]
 
 
 async def test_what_is_owed_outlives_a_database_that_does_not_answer(
@@ -328,8 +400,8 @@ async def test_what_is_claimed_ahead_is_given_back_by_one_that_is_closed(
         await reply(200)(writer)
 
     receiver.answer = answer
-    assert await ended(deliverer) == len(jobs)
-    sent = len(receiver.requests)
+    sent = await ended(deliverer)
+    assert sent == len(receiver.requests)
     assert 0 < sent < len(jobs)
     receiver.answer = reply(200)
     assert await ended(made()) == len(jobs) - sent

@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -158,6 +158,21 @@ async def check(database: str, folder: Path, *, jobs: int, kills: int, seed: int
     assert books.forged == 0
     assert {one.id for one in books.receipts} == ids
     judge(books.receipts)
+    print(f"{len(ids)} events, {kills} kills: {count(books.receipts)}")  # noqa: T201 - pytest -rP shows it
+
+
+def count(receipts: list[Receipt]) -> str:
+    """Say how much came again, and why."""
+    times = Counter(one.id for one in receipts)
+    answers = Counter(one.code for one in receipts)
+    repeated = sum(number > 1 for number in times.values())
+    taken = Counter(one.id for one in receipts if one.code == 204)
+    twice = sum(number > 1 for number in taken.values())
+    refused = answers[429] + answers[500]
+    return (
+        f"{len(receipts)} requests, {answers[DROPPED]} dropped and {refused} refused on purpose, "
+        f"{repeated} ids more than once, of these {twice} taken more than once"
+    )
 
 
 def judge(receipts: list[Receipt]) -> None:

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 from core.make import NOW, a_record, a_route, a_run
 
-from orchestrator.core.delivery import Delivery, DeliveryState
+from orchestrator.core.delivery import Delivery, DeliveryState, Finished
 from orchestrator.core.receiver import Attempt, Hearing
 from orchestrator.core.run import Run, Status, finish
 from orchestrator.store.commit import Routing
 from orchestrator.store.hearing import Declared
-from orchestrator.store.outbox import Finished, Turn
+from orchestrator.store.outbox import Turn
 from orchestrator.store.store import Store
 
 from .make import EVERYTHING, heard, put

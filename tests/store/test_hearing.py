@@ -101,6 +101,19 @@ async def test_two_hooks_of_one_origin_rest_together_and_others_go_on(store: Sto
     assert not (await standing(store, "other")).rests_until
 
 
+async def test_the_others_of_an_origin_are_told_when_its_rest_has_ended(store: Store, clock: Clock) -> None:
+    rung: list[int] = []
+    await store.hearings.declare({"team": TABLE, "twin": TABLE})
+    await tell(store, *JOBS)
+    store.database.listeners.append(lambda: rung.append(1))
+    await settle(store, DOWN, *await take(store, OPENS_AT))
+    clock.forward(PROBE_AFTER)
+    (probe,) = await take(store)
+    assert rung == []
+    await settle(store, TAKEN, probe)
+    assert rung == [1]
+
+
 async def test_two_processes_probe_once(store: Store, peer: Store, clock: Clock) -> None:
     await store.hearings.declare({"team": TABLE})
     await tell(store, *JOBS)

@@ -7,12 +7,11 @@ from datetime import timedelta
 import anyio
 from core.make import NOW, a_record, a_route, a_run
 
-from orchestrator.core.delivery import SCHEDULE, Delivery, DeliveryState
+from orchestrator.core.delivery import SCHEDULE, Delivery, DeliveryState, Finished
 from orchestrator.core.receiver import Attempt
 from orchestrator.core.run import Run, Status, finish
 from orchestrator.store.commit import Routing
 from orchestrator.store.hearing import Declared
-from orchestrator.store.outbox import Finished
 from orchestrator.store.store import Store
 from orchestrator.store.tables import deliveries
 

@@ -50,6 +50,7 @@ class Orchestrator:
         """
         engine = self._engine
         writes = await apply(engine.store, engine.manifest, registry(), plan, engine.routing, again=again)
+        await engine.store.accounts.reconsider(*engine.manifest.accounts)
         if not await daemon_runs(engine.store):
             for name in engine.manifest.accounts:
                 while await engine.send(name):

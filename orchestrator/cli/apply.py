@@ -56,6 +56,7 @@ def command(
                 return DECLINED
             async with app.engine(manifest, store) as engine:
                 writes = await apply(store, engine.manifest, registry(), plan, engine.routing, again=anew)
+                await store.accounts.reconsider(*engine.manifest.accounts)
                 names = await _concerned(store, writes, manifest)
                 if names and not writes.runs:
                     app.say(f"Going on with {count(len(names), 'job')} of earlier: {', '.join(names[:5])}")

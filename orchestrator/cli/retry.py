@@ -24,6 +24,7 @@ def command(app: App, *, job: str, yes: bool) -> int:
             if not confirm(app, f"Buy attempt {attempt} of {job} at {before.account}?", yes=yes):
                 return DECLINED
             await repeat(store, declared, before)
+            await store.accounts.reconsider(before.account)
             if await app.daemon_runs(store):
                 app.say("Recorded; the daemon submits.")
                 return 0

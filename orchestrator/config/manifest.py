@@ -162,7 +162,8 @@ class AccountOptions(Table):
     max_running: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Open runs at once, those in doubt too."
     )
-    requests_per_second: float | None = Field(default=None, gt=0, le=10_000)
+    # Below, the second page of a listing would wait for longer than an exchange may take.
+    requests_per_second: float | None = Field(default=None, ge=0.1, le=10_000)
     after_doubt: AfterDoubt = Field(
         default=AfterDoubt.PARK, description="park or resend, once doubt_window has passed."
     )

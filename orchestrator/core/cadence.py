@@ -65,12 +65,12 @@ LAGGING = 3
 """Intervals without a complete look after which what is known of an account is stale."""
 
 
-def lag(confirmed_at: datetime | None, interval: timedelta, now: datetime) -> timedelta | None:
-    """Return by how much the next complete look is late; None where there was none yet."""
-    return None if confirmed_at is None else max(now - confirmed_at - interval, timedelta())
+def lag(known_at: datetime | None, interval: timedelta, now: datetime) -> timedelta | None:
+    """Return by how much the next complete look is late; None where nothing was ever known."""
+    return None if known_at is None else max(now - known_at - interval, timedelta())
 
 
-def lags(confirmed_at: datetime | None, interval: timedelta, now: datetime) -> bool:
+def lags(known_at: datetime | None, interval: timedelta, now: datetime) -> bool:
     """Say whether it is so late that somebody should know."""
-    late = lag(confirmed_at, interval, now)
+    late = lag(known_at, interval, now)
     return late is not None and late > interval * (LAGGING - 1)

@@ -43,10 +43,15 @@ def back_off(
     `draw` is a number from 0 to 1; `retry_after` (seconds) is a lower limit, at most a day.
     """
     full = min(least * float(2 ** min(max(failures - 1, 0), 16)), LONGEST_BACKOFF)
-    wait = full * (0.5 + draw / 2)
-    if retry_after is not None:
-        wait = max(wait, timedelta(seconds=min(retry_after, LONGEST_ASKED.total_seconds())))
-    return now + wait
+    ours, theirs = now + full * (0.5 + draw / 2), asked_until(now, retry_after)
+    return ours if theirs is None else max(ours, theirs)
+
+
+def asked_until(now: datetime, retry_after: float | None) -> datetime | None:
+    """Say until when the provider itself wants to be left alone; None where it did not ask for that."""
+    if retry_after is None:
+        return None
+    return now + timedelta(seconds=min(retry_after, LONGEST_ASKED.total_seconds()))
 
 
 def next_poll(now: datetime, interval: timedelta, *, draw: float) -> datetime:

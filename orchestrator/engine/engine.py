@@ -13,7 +13,7 @@ import structlog
 from orchestrator.config.manifest import AccountOptions, Manifest
 from orchestrator.core.cadence import lag, lags
 from orchestrator.core.run import Snapshot
-from orchestrator.core.schedule import back_off
+from orchestrator.core.schedule import asked_until, back_off
 from orchestrator.engine.call import call
 from orchestrator.engine.deliver import Deliverer
 from orchestrator.engine.journal import Journal
@@ -101,8 +101,9 @@ class Engine:
     async def replace(self, manifest: Manifest) -> None:
         """Go on with other files: accounts and hooks whose tables changed are opened anew."""
         before, self.manifest = self.manifest, manifest
+        changed = [name for name, table in manifest.accounts.items() if before.accounts.get(name) != table]
         for name in list(self._lanes):
-            async with self._busy[name]:
+            async with self._busy.setdefault(name, anyio.Lock()):
                 if before.accounts.get(name) != manifest.accounts.get(name):
                     await self._lanes.pop(name).provider.close()
                 else:
@@ -111,6 +112,7 @@ class Engine:
             old, self.deliverer = self.deliverer, self.deliverer.renewed(self._hooks())
             await old.close()
         await self.prepare()
+        await self.store.accounts.reconsider(*changed)
 
     async def round(self, name: str) -> timedelta | None:
         """Do all that is due for one account, and return how long it is until there is more."""
@@ -226,7 +228,8 @@ class Engine:
         lane = self._lanes.pop(name, None)  # the next try resolves the credentials anew
         if lane is not None:
             await lane.provider.close()
-        until = back_off(failures + 1, await self.store.now(), draw=self.draw(), least=DENIED_BACKOFF)
+        now, wait = await self.store.now(), error.retry_after
+        until = back_off(failures + 1, now, draw=self.draw(), retry_after=wait, least=DENIED_BACKOFF)
         first = await self.store.accounts.pause(name, error.message, self.routing, until=until)
         if first:
             log.error("account.paused", account=name, error=error.message, hint=error.hint)
@@ -238,10 +241,9 @@ class Engine:
 
     async def _fail(self, name: str, error: ProviderError, failures: int) -> None:
         self._drop_claim(name)
-        until = back_off(
-            failures + 1, await self.store.now(), draw=self.draw(), retry_after=error.retry_after
-        )
-        await self.store.accounts.fail(name, error.message, until=until)
+        now, wait = await self.store.now(), error.retry_after
+        until = back_off(failures + 1, now, draw=self.draw(), retry_after=wait)
+        await self.store.accounts.fail(name, error.message, until=until, asked=asked_until(now, wait))
         log.warning("account.failed", account=name, error=error.message, failures=failures + 1)
         await self._alarm(name)
 
@@ -249,8 +251,8 @@ class Engine:
         """Say so once when what is known of an account with open runs has become old."""
         account = next(one for one in await self.store.accounts.all() if one.name == name)
         interval = account.interval or self.manifest.poll_interval(name)
-        late = lag(account.confirmed_at, interval, now := await self.store.now())
-        if account.open and lags(account.confirmed_at, interval, now) and name not in self._lagging:
+        late = lag(account.known_at, interval, now := await self.store.now())
+        if account.open and lags(account.known_at, interval, now) and name not in self._lagging:
             self._lagging.add(name)
             seconds = round(late.total_seconds()) if late else None
             log.error("account.lags", account=name, poll_lag=seconds, error=account.last_error)

@@ -63,7 +63,7 @@ async def poll(lane: Lane) -> datetime | None:
         await _learn(lane, look)
         await tell_overdue(lane, look.started)
     interval = await _pace(lane, look)
-    due = next_poll(look.started, interval, draw=lane.draw())
+    due = await _allowed(lane, next_poll(look.started, interval, draw=lane.draw()))
     lane.held = await lane.store.accounts.settle(
         look.account,
         next_poll_at=due,
@@ -94,6 +94,12 @@ async def _pace(lane: Lane, look: _Look) -> timedelta:
     base, per_second = lane.provider.Spec.base, lane.options.requests_per_second or PER_SECOND
     near = await lane.store.watch.near_end(lane.name, base, lane.usual, within=lane.interval)
     return pace(lane.interval, near_end=near, requests=look.requests, per_second=per_second)
+
+
+async def _allowed(lane: Lane, due: datetime) -> datetime:
+    """Put `due` off where the provider has said that nothing is left of its own limit until later."""
+    blocked = lane.provider.http.blocked
+    return max(due, await lane.store.now() + timedelta(seconds=blocked)) if blocked else due
 
 
 async def _see(lane: Lane, look: _Look) -> None:

@@ -73,7 +73,7 @@ def confirmed(run: Run, account: Account | None) -> datetime | None:
 def provider(account: Account, interval: timedelta, now: datetime) -> dict[str, Any]:
     """Return one account and whether what is known of it is fresh; `interval` holds before its first look."""
     effective = account.interval or interval
-    late = lag(account.confirmed_at, effective, now) if account.open else None
+    late = lag(account.known_at, effective, now) if account.open else None
     return {
         "provider": account.name,
         "kind": account.kind,
@@ -93,7 +93,7 @@ def state(account: Account, interval: timedelta, now: datetime) -> str:
         return "paused"
     if account.open == 0:
         return "stale" if account.failures else "idle"
-    return "stale" if account.failures or lags(account.confirmed_at, interval, now) else "ok"
+    return "stale" if account.failures or lags(account.known_at, interval, now) else "ok"
 
 
 def hook(standing: HookStanding) -> dict[str, Any]:

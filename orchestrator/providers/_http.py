@@ -92,6 +92,11 @@ class Http:
         await self._pooled.aclose()
         await self._fresh.aclose()
 
+    @property
+    def blocked(self) -> float:
+        """How many seconds the provider wants to be left alone."""
+        return self._limiter.blocked
+
     def hide(self, *values: str) -> None:
         """Show each of `values` as `***` wherever the provider repeats it, however it is written."""
         for value in values:

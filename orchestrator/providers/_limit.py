@@ -42,6 +42,11 @@ class Limiter:
             if self._blocked <= self._clock():
                 return 0.0
 
+    @property
+    def blocked(self) -> float:
+        """How many seconds nothing may go, by what the provider said."""
+        return max(self._blocked - self._clock(), 0.0)
+
     def push_back(self, seconds: float) -> None:
         """Let nothing go for `seconds`, and no burst after them."""
         until = self._clock() + seconds

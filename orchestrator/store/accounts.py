@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.core.event import Event, EventType
 from orchestrator.core.run import OPEN, Reason, Status
 from orchestrator.errors import LeaseLost
 from orchestrator.store.commit import Routing, lock, notify, tell
 from orchestrator.store.database import Database, Tx
-from orchestrator.store.tables import accounts, runs
+from orchestrator.store.tables import OPEN_THERE, UTCDateTime, accounts, runs
+
+NOW = sa.bindparam("now", type_=UTCDateTime)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +35,17 @@ class Account:
     owner: str | None = None
     epoch: int = 0
     lease_until: datetime | None = None
+    """Until then its owner polls it; without an owner, the provider itself wants to be left alone."""
     open: int = 0
     """Runs that the provider may be working on."""
+    open_since: datetime | None = None
+    """When the oldest of those that it has was submitted."""
+
+    @property
+    def known_at(self) -> datetime | None:
+        """From when on what is known of its open runs ages; an account without any is not looked at."""
+        known = [moment for moment in (self.confirmed_at, self.open_since) if moment is not None]
+        return max(known, default=None) if self.open else self.confirmed_at
 
 
 class Accounts:
@@ -47,64 +57,64 @@ class Accounts:
         self._owner = owner
 
     async def declare(self, kinds: Mapping[str, str]) -> None:
-        """Make a row for each account that has none; `kinds` maps account to provider kind."""
+        """Make a row for each account that has none, and set its kind; `kinds` maps account to that."""
 
-        async def known(tx: Tx) -> set[str]:
-            found = await tx.execute(sa.select(accounts.c.name).where(accounts.c.project == self._project))
-            return {row.name for row in found}
+        async def known(tx: Tx) -> set[tuple[str, str]]:
+            named = sa.select(accounts.c.name, accounts.c.kind)
+            found = await tx.execute(named.where(accounts.c.project == self._project))
+            return {(row.name, row.kind) for row in found}
 
         async def work(tx: Tx) -> None:
-            insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
             rows = [
                 {"project": self._project, "name": name, "kind": kind, "failures": 0, "epoch": 0}
                 for name, kind in sorted(kinds.items())
             ]
-            await tx.execute(insert(accounts).on_conflict_do_nothing(), rows)
+            insert = tx.insert(accounts)
+            changed = {"kind": insert.excluded.kind}
+            key = [accounts.c.project, accounts.c.name]
+            await tx.execute(insert.on_conflict_do_update(index_elements=key, set_=changed), rows)
 
-        if kinds and not set(kinds) <= await self._database.read(known):
+        if not set(kinds.items()) <= await self._database.read(known):
             await self._database.write(work)
 
-    async def reconsider(self) -> None:
-        """Let paused accounts be tried at once: the credential may have been mended since."""
+    async def reconsider(self, *failing: str) -> None:
+        """Let paused accounts be tried at once: the credential may have been mended since.
 
-        async def resting(tx: Tx) -> bool:
-            return (
-                await tx.execute(sa.select(accounts.c.name).where(*self._resting(tx)))
-            ).first() is not None
+        Those of `failing` too, where a person waits for them; not before the provider's own time is over.
+        """
+        left_alone = sa.and_(accounts.c.owner.is_(None), accounts.c.lease_until > NOW)
+        first = sa.case((left_alone, accounts.c.lease_until), else_=NOW)
+        failed = sa.and_(accounts.c.failures > 0, accounts.c.name.in_(failing))
+        resting = (
+            accounts.c.project == self._project,
+            sa.or_(accounts.c.paused.is_not(None), failed),
+            accounts.c.next_poll_at > first,
+        )
+
+        async def any_rests(tx: Tx) -> bool:
+            found = await tx.execute(sa.select(accounts.c.name).where(*resting), {"now": tx.now})
+            return found.first() is not None
 
         async def work(tx: Tx) -> None:
-            await tx.execute(sa.update(accounts).where(*self._resting(tx)).values(next_poll_at=tx.now))
+            await tx.execute(sa.update(accounts).where(*resting).values(next_poll_at=first), {"now": tx.now})
 
-        if await self._database.read(resting):
+        if await self._database.read(any_rests):
             await self._database.write(work)
-
-    def _resting(self, tx: Tx) -> Sequence[sa.ColumnElement[bool]]:
-        return (
-            accounts.c.project == self._project,
-            accounts.c.paused.is_not(None),
-            accounts.c.next_poll_at > tx.now,
-        )
 
     async def all(self) -> Sequence[Account]:
         """Return every account with the number of its open runs."""
 
         async def work(tx: Tx) -> Sequence[Account]:
-            counted = (
-                sa.select(sa.func.count())
-                .where(
-                    runs.c.project == accounts.c.project,
-                    runs.c.account == accounts.c.name,
-                    runs.c.status.in_(OPEN),
-                )
-                .scalar_subquery()
-                .label("open")
-            )
+            theirs = sa.and_(runs.c.project == accounts.c.project, runs.c.account == accounts.c.name)
+            counted = sa.select(sa.func.count()).where(theirs, runs.c.status.in_(OPEN))
+            oldest = sa.select(sa.func.min(runs.c.submitted_at)).where(theirs, OPEN_THERE)
+            columns = counted.label("open"), oldest.label("open_since")
             found = await tx.execute(
-                sa.select(accounts, counted)
+                sa.select(accounts, *columns)
                 .where(accounts.c.project == self._project)
                 .order_by(accounts.c.name)
             )
-            return [_account(row, open_runs=row.open) for row in found]
+            return [_account(row) for row in found]
 
         return await self._database.read(work)
 
@@ -188,8 +198,11 @@ class Accounts:
 
         await self._database.write(work, quiet=True)
 
-    async def fail(self, name: str, error: str, *, until: datetime) -> None:
-        """Count a failure of the whole account, which is left alone until then."""
+    async def fail(self, name: str, error: str, *, until: datetime, asked: datetime | None = None) -> None:
+        """Count a failure of the whole account, which is left alone until then.
+
+        Until `asked` the provider itself wants to be left alone, so that not even a person shortens it.
+        """
 
         async def work(tx: Tx) -> None:
             await tx.execute(
@@ -200,7 +213,7 @@ class Accounts:
                     failures=accounts.c.failures + 1,
                     next_poll_at=until,
                     owner=None,
-                    lease_until=None,
+                    lease_until=asked,
                 )
             )
 
@@ -278,18 +291,7 @@ class Accounts:
         return sa.and_(accounts.c.project == self._project, accounts.c.name == name)
 
 
-def _account(row: sa.Row[Any], *, open_runs: int = 0) -> Account:
-    return Account(
-        name=row.name,
-        kind=row.kind,
-        paused=row.paused,
-        last_error=row.last_error,
-        failures=row.failures,
-        confirmed_at=row.confirmed_at,
-        next_poll_at=row.next_poll_at,
-        interval=None if row.poll_seconds is None else timedelta(seconds=row.poll_seconds),
-        owner=row.owner,
-        epoch=row.epoch,
-        lease_until=row.lease_until,
-        open=open_runs,
-    )
+def _account(row: sa.Row[Any]) -> Account:
+    known = {key: value for key, value in row._mapping.items() if key in Account.__slots__}
+    seconds = row.poll_seconds
+    return Account(**known, interval=None if seconds is None else timedelta(seconds=seconds))

@@ -157,7 +157,9 @@ class Work:
 
         async def work(tx: Tx) -> None:
             for table in (runs, accounts, deliveries):
-                held = [table.c.project == self._project, table.c.lease_until >= tx.now]
+                # Without an owner it is the provider's own wish to be left alone, which outlives us all.
+                owned = table.c.owner.is_not(None)
+                held = [table.c.project == self._project, owned, table.c.lease_until >= tx.now]
                 owners = {row.owner for row in await tx.execute(sa.select(table.c.owner).where(*held))}
                 dead = [table.c.owner.in_([owner for owner in owners if not alive(owner)]), *held]
                 key = table.primary_key.columns.values()

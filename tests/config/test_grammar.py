@@ -162,7 +162,7 @@ def test_an_empty_file_is_a_manifest() -> None:
         ),
         (
             "[providers.voice]\nrequests_per_second = 0",
-            "2:23: providers.voice.requests_per_second: expected more than 0, got 0",
+            "2:23: providers.voice.requests_per_second: expected at least 0.1, got 0",
         ),
         (
             "[providers.voice]\nrequests_per_second = inf",

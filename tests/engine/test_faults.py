@@ -189,6 +189,17 @@ def test_a_mended_credential_serves_the_next_apply(place: Place) -> None:
     assert place.ledger().counts["cartesia"] == 1
 
 
+def test_a_mended_address_serves_the_next_apply(place: Place) -> None:
+    closed = place.accounts().replace(place.url, "http://127.0.0.1:9")
+    place.write(cartesia("voice"), accounts=closed)
+    for _ in range(4):
+        assert "found no connection" in place("apply", "-y", code=1).err
+    assert place.ledger().requests == []
+    place.write(cartesia("voice"))
+    place("apply", "-y")
+    assert place.ledger().counts["cartesia"] == 1
+
+
 def test_a_failed_look_changes_no_status(place: Place) -> None:
     place.write(cartesia("voice", dataset="stuck-me"))
     daemon = place.start("up")

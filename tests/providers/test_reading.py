@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.config.manifest import AccountOptions
 from orchestrator.errors import Misread
 from orchestrator.providers import _read
+from orchestrator.providers._http import DEADLINE
 from orchestrator.providers._limit import Limiter
 from orchestrator.providers._meaning import LONGEST_WAIT, quota_wait, retry_after
 
@@ -165,6 +167,14 @@ async def test_a_slow_rate_has_no_burst() -> None:
     assert await limiter.wait(5) == pytest.approx(10)
     clock.now += 10
     assert await limiter.wait(5) == 0
+
+
+async def test_the_slowest_rate_lets_a_listing_go_on() -> None:
+    """Were a turn further away than a request waits for it, no second page would ever be read."""
+    clock = Clock()
+    slowest = AccountOptions.model_json_schema()["properties"]["requests_per_second"]["anyOf"][0]["minimum"]
+    limiter = Limiter(slowest, clock=clock, sleep=clock.sleep)
+    assert [await limiter.wait(DEADLINE / 3) for _ in range(3)] == [0, 0, 0]
 
 
 async def test_a_push_back_holds_and_leaves_no_burst() -> None:

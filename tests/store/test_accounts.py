@@ -37,6 +37,12 @@ async def test_the_runs_that_count_are_those_that_may_be_at_work(store: Store) -
     assert [(each.name, each.open) for each in await store.accounts.all()] == [(ACCOUNT, 4), ("oxen", 0)]
 
 
+async def test_nothing_is_known_of_an_account_whose_first_answer_was_lost(store: Store) -> None:
+    await put(store, a_run(a_job("first"), status=Status.IN_DOUBT))
+    found = await account(store)
+    assert (found.open, found.known_at) == (1, None)
+
+
 async def test_one_at_a_time_polls_an_account(store: Store, peer: Store, clock: Clock) -> None:
     mine = await store.accounts.claim(ACCOUNT, lease=HOUR)
     assert mine is not None

@@ -28,6 +28,14 @@ class Sandbox:
         """Find whose address this is."""
         return next((one for one in PROVIDERS if path.startswith(f"{one.prefix}/")), None)
 
+    def cut(self, provider: Provider, call: Call) -> Rule | None:
+        """Give the rule that ends a request of which only the head was read, and enter it."""
+        route = provider.route(call)
+        rule = self.switchboard.take(call, early=True)
+        if rule is not None:
+            self._settle(provider, route, call, rule)
+        return rule
+
     async def answer(self, provider: Provider, call: Call) -> tuple[Answer, Rule | None]:
         """Answer a request; a rule that comes with it has a script to play in place of plain HTTP."""
         route = provider.route(call)

@@ -103,6 +103,11 @@ def _status(answer: Answer, options: Fields, _: Call) -> Answer:
     return Answer(status=code, body=b"" if code == 304 else json.dumps(body).encode(), headers=headers)
 
 
+def _quota(answer: Answer, options: Fields, _: Call) -> Answer:
+    spent = ("ratelimit", f'"default";r={options["left"]};t={options["seconds"]}')
+    return Answer(status=answer.status, body=answer.body, headers=(*answer.headers, spent))
+
+
 def _redirect(answer: Answer, options: Fields, call: Call) -> Answer:
     where = str(options["location"]).rstrip("/") + call.path
     return Answer(status=int(options["code"]), body=b"", headers=(("location", where),))
@@ -141,6 +146,13 @@ BODY_FAULTS: Mapping[str, Fault] = {
         False,
         {"code": 500, "retry_after": None},
         spoil=_status,
+    ),
+    "quota": Fault(
+        "done, with Cloudflare's `Ratelimit`: `left` requests in the next `seconds`",
+        EVERYWHERE,
+        True,
+        {"left": 0, "seconds": 30},
+        spoil=_quota,
     ),
     "redirect": Fault(
         "a redirect `code` to the host `location`; not done unless applied",

@@ -101,6 +101,14 @@ LINE_FAULTS: Mapping[str, Fault] = {
     "drop_after": Fault(
         "done, then closed with no answer", EVERYWHERE, True, {}, partial(_end, how=End.CLOSE)
     ),
+    "reset_early": Fault(
+        "reset (RST) once the head of the request is read, nothing done",
+        EVERYWHERE,
+        False,
+        {},
+        partial(_end, how=End.RESET),
+        early=True,
+    ),
     "reset_before": Fault(
         "reset (RST) with nothing done", EVERYWHERE, False, {}, partial(_end, how=End.RESET)
     ),

@@ -47,6 +47,7 @@ class Fault:
     veil: Callable[[Item, float, Fields], None] | None = None  # changes when a new object shows
     reshape: Callable[[Fields, Call, int], None] | None = None  # changes the document of a list
     doubled: bool = False  # the request is applied twice
+    early: bool = False  # played once the head of the request is read, its body left where it is
 
 
 _CLASSES: Mapping[str, str] = {

@@ -68,9 +68,10 @@ class Switchboard:
         """Drop one rule, or all."""
         self.rules = [rule for rule in self.rules if rule_id is not None and rule.id != rule_id]
 
-    def take(self, call: Call) -> Rule | None:
-        """Give the rule to play on this request, and count it."""
-        return next((rule for rule in self.rules if _matches(rule, call) and _due(rule)), None)
+    def take(self, call: Call, *, early: bool = False) -> Rule | None:
+        """Give the rule to play on this request, and count it; `early` ones come before its body is read."""
+        fits = (rule for rule in self.rules if rule.fault.early is early and _matches(rule, call))
+        return next(filter(_due, fits), None)
 
     def refuses(self) -> bool:
         """Tell whether to close a new connection, and count it."""

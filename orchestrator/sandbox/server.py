@@ -85,6 +85,11 @@ class _App:
         self._sandbox = sandbox
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        link: _Link = scope["state"]["link"]
+        cut = self._cut(scope)
+        if cut is not None:
+            await link.play(cut)
+            return
         call = await _read(scope, receive)
         if call is None:
             return
@@ -109,8 +114,18 @@ class _App:
         if rule is None or rule.fault.script is None:
             await _send(send, answer)
         else:
-            link: _Link = scope["state"]["link"]
             await link.play(rule.fault.script(answer, rule.options))
+
+    def _cut(self, scope: Any) -> Iterator[bytes | float | End] | None:
+        """Give what ends a request before its body is read."""
+        call = _call(scope, b"")
+        provider = self._sandbox.provider(call.path)
+        if provider is None or not self._sandbox.switchboard.rules:
+            return None
+        call.provider, call.path = provider.name, call.path.removeprefix(provider.prefix)
+        rule = self._sandbox.cut(provider, call)
+        nothing = Answer(status=0, body=b"")
+        return None if rule is None or rule.fault.script is None else rule.fault.script(nothing, rule.options)
 
 
 async def _read(scope: Any, receive: Any) -> Call | None:
@@ -122,6 +137,10 @@ async def _read(scope: Any, receive: Any) -> Call | None:
             return None  # half a request is none: nothing of it is applied
         body += message.get("body", b"")
         more = message.get("more_body", False) and len(body) <= MAX_BODY
+    return _call(scope, bytes(body))
+
+
+def _call(scope: Any, body: bytes) -> Call:
     pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     headers = tuple((key.decode("latin-1"), value.decode("latin-1")) for key, value in scope["headers"])
     return Call(
@@ -130,7 +149,7 @@ async def _read(scope: Any, receive: Any) -> Call | None:
         path=scope["path"],
         query=pairs,
         headers=headers,
-        body=bytes(body),
+        body=body,
     )
 
 

@@ -23,6 +23,8 @@ from orchestrator.errors import (
 )
 from orchestrator.providers import registry
 from orchestrator.sandbox import spawn
+from orchestrator.sandbox.badbodies import BODY_FAULTS
+from orchestrator.sandbox.badstate import STATE_FAULTS
 from orchestrator.sandbox.faults import FAULTS
 
 from .drivers import FAST, KEY, KINDS, Bench, opened
@@ -44,11 +46,13 @@ HARMLESS = (
     "listed_twice",
     "doubled",
     "name_altered",
+    "quota",
 )
 ORDERS: Mapping[str, Mapping[str, object]] = {
     "delay": {"seconds": 0.02},
     "gzip_bomb": {"megabytes": 32},
     "refuse": {"times": 1},
+    "quota": {"seconds": 0},
 }
 
 
@@ -60,6 +64,12 @@ def faults(on: str, kinds: Sequence[str] = KINDS) -> list[ParameterSet]:
         for name, fault in FAULTS.items()
         if on in fault.on
     ]
+
+
+def meaning(name: str) -> type[ProviderError]:
+    """Say what a read under a fault is: broken off, or whole and not to be understood."""
+    whole = name in BODY_FAULTS or name in STATE_FAULTS or name == "wrong_length"
+    return Misread if whole and name != "status" else Transient
 
 
 async def outcome_of(call: Awaitable[T]) -> T | ProviderError:
@@ -177,7 +187,7 @@ async def test_a_listing_is_complete_or_an_error(url: str, tmp_path: Path, kind:
         bench.fault(name, **{"times": None, **ORDERS.get(name, {})})
         shown = await outcome_of(bench.listed(most=4))
         if isinstance(shown, ProviderError):
-            assert isinstance(shown, Transient | Misread)
+            assert type(shown) is meaning(name)
             assert name not in HARMLESS
         else:
             assert made.remote_id in [item.remote_id for item in shown]
@@ -214,7 +224,7 @@ async def test_a_read_is_never_a_verdict(url: str, tmp_path: Path, kind: str, na
         bench.fault(name, operation=None if name == "refuse" else "get", **ORDERS.get(name, {}))
         shown = await outcome_of(bench.provider.get(made.remote_id))
         if isinstance(shown, ProviderError):
-            assert isinstance(shown, Transient | Misread)
+            assert type(shown) is meaning(name)
             assert name not in HARMLESS
         else:
             assert shown.remote_id == made.remote_id

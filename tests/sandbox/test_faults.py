@@ -56,7 +56,7 @@ def test_closed_without_a_byte(shared: Box, kind: str) -> None:
     assert play(shared, kind) == b""
 
 
-@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "reset_midway"])
+@pytest.mark.parametrize("kind", ["reset_early", "reset_before", "reset_after", "reset_midway"])
 def test_reset(shared: Box, kind: str) -> None:
     with pytest.raises(ConnectionResetError):
         play(shared, kind)

@@ -26,11 +26,11 @@ class Saved:
         """Raise `UsageError` where `plan`, made now, is not the one that was saved."""
         if self.digest != manifest.digest:
             raise UsageError(
-                "the files have changed since the plan was saved", hint="orchestrator plan --out"
+                "the files have changed since the plan was saved", hint="orchestrator plan --out FILE"
             )
         if self.seal != seal(plan, manifest):
             raise UsageError(
-                "the runs have moved on since the plan was saved", hint="orchestrator plan --out"
+                "the runs have moved on since the plan was saved", hint="orchestrator plan --out FILE"
             )
 
 

@@ -1,7 +1,7 @@
 """Waiting for jobs: what counts as there, as gone wrong, and how it is shown meanwhile."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import anyio
@@ -115,6 +115,13 @@ async def known(store: Store, names: Sequence[str]) -> Sequence[Standing]:
             f"no job {missing[0]} is recorded", hint="orchestrator status lists them; apply records new ones"
         )
     return standings
+
+
+def differences(app: App, declared: Mapping[str, object], there: Mapping[str, object]) -> None:
+    """Say where what the provider has is not what was asked for, before a person takes it in."""
+    for key, value in there.items():
+        if key in declared and declared[key] != value:
+            app.say(f"  {key} differs: declared {plain(declared[key])}, there {plain(value)}")
 
 
 def confirm(app: App, question: str, *, yes: bool) -> bool:

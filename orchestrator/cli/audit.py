@@ -5,9 +5,10 @@ from dataclasses import asdict
 import click
 
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._text import count as number
 from orchestrator.cli._text import document, line, plain, table
 from orchestrator.cli._wait import confirm
-from orchestrator.engine.audit import Audit, Finding, audit
+from orchestrator.engine.audit import Audit, audit
 from orchestrator.engine.engine import Engine
 from orchestrator.errors import Denied, UsageError
 
@@ -26,8 +27,10 @@ def command(
     """Show what each account holds that no job knows: fine-tunes and datasets.
 
     Reads every account to the end and changes nothing, unless told to cancel or delete one. What belongs
-    to a job is taken over with `orchestrator import JOB ID`.
+    to a job is taken over with `orchestrator import JOB ID`. Datasets are only shown.
     """
+    if cancel_id and delete_id:
+        raise click.UsageError("say one of --cancel ID, --delete ID")
 
     async def work() -> int:
         manifest = app.manifest()
@@ -70,38 +73,35 @@ def _print(app: App, found: Audit) -> None:
             app.out(line(asdict(finding)) if app.output == "jsonl" else finding.id)
     if app.output == "table" and found.findings:
         rows = [
-            (one.account, one.what, one.id, one.status, one.whose, one.job, one.name, _next(one))
+            (one.account, one.what, one.id, one.status, one.whose, one.job, one.name, one.to_do)
             for one in found.findings
         ]
         app.out(table(("account", "what", "id", "status", "whose", "job", "name", "to do"), rows))
     for name, count in found.looked_at.items():
         strange = sum(1 for one in found.findings if one.account == name)
-        app.say(f"{name}: {count} fine-tunes looked at, {strange} things that no job knows")
+        app.say(
+            f"{name}: looked at {number(count, 'fine-tune')}; {number(strange, 'thing')} that no job knows"
+        )
     for name, message in errors.items():
         app.say(f"{name}: could not be read to the end: {plain(message)}")
-
-
-def _next(finding: Finding) -> str | None:
-    if finding.what == "dataset":
-        return None
-    if finding.job and finding.whose == "ours":
-        return f"orchestrator import {finding.job} {finding.id}"
-    return f"orchestrator audit {finding.account} --cancel|--delete {finding.id}"
 
 
 async def _end(
     app: App, engine: Engine, found: Audit, remote_id: str, cancel_id: str | None, *, yes: bool
 ) -> int:
-    finding = next((one for one in found.findings if one.id == remote_id and one.what == "fine-tune"), None)
+    finding = next((one for one in found.findings if one.id == remote_id), None)
     if finding is None:
         raise UsageError(f"{remote_id} is not among what no job knows", hint="orchestrator audit")
+    if finding.what == "dataset":
+        raise UsageError(f"{remote_id} is a dataset", hint=f"delete it at {finding.account} itself")
     how = "cancel" if cancel_id else "delete"
     lane = await engine.lane(finding.account)
     if not lane.provider.can(how):
         raise UsageError(f"{lane.provider.title} has no {how} for a fine-tune")
-    question = f"{how.capitalize()} {remote_id} ({plain(finding.name)}, {plain(finding.status)})?"
+    what = f"{finding.whose}, {plain(finding.name)}, {plain(finding.status)}"
+    question = f"{how.capitalize()} {remote_id} of {finding.account} ({what})?"
     if not confirm(app, question, yes=yes):
         return DECLINED
     await (lane.provider.cancel if cancel_id else lane.provider.delete)(remote_id)
-    app.say(f"{remote_id}: {how} requested")
+    app.say(f"{remote_id}: " + ("cancel requested" if cancel_id else "deleted"))
     return 0

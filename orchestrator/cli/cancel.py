@@ -5,7 +5,7 @@ import click
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._text import plain
 from orchestrator.cli._wait import confirm, known
-from orchestrator.core.run import Status
+from orchestrator.core.run import Run, Status
 from orchestrator.engine.decide import caveats, to_end
 
 DECLINED = 3
@@ -34,12 +34,22 @@ def command(app: App, *, job: str, delete: bool, yes: bool) -> int:
                 return DECLINED
             async with app.engine(manifest, store) as engine:
                 after = await store.decisions.cancel(run, how, engine.routing)
-                if after.status is not Status.CANCELLED and not await app.daemon_runs(store):
+                await store.accounts.reconsider(run.account)
+                daemon = await app.daemon_runs(store)
+                if after.status is not Status.CANCELLED and not daemon:
                     await engine.send(run.account)
             found = (await known(store, [job]))[0].run
             if found is not None:
-                note = f": {plain(found.message)}" if found.message else ""
-                app.say(f"{job}: {found.status}{note}")
+                app.say(f"{job}: {_stands(found, how, daemon=daemon)}")
         return 0
 
     return run(work)
+
+
+def _stands(found: Run, how: str, *, daemon: bool) -> str:
+    """Say how it stands: the status alone would read as if nobody had asked."""
+    if found.message:
+        return f"{found.status}: {plain(found.message)}"
+    if found.status.final:
+        return found.status
+    return f"{found.status}: {how} requested" + ("; the daemon sees to it" if daemon else "")

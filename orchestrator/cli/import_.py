@@ -1,17 +1,16 @@
 """`orchestrator import JOB REMOTE_ID`."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import click
 
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._text import plain
-from orchestrator.cli._wait import confirm
+from orchestrator.cli._wait import confirm, differences
 from orchestrator.core.enact import new_run
 from orchestrator.core.job import Job
 from orchestrator.core.plan import Record
-from orchestrator.core.run import Run, bind
+from orchestrator.core.run import Run, Status, bind
 from orchestrator.engine.engine import Engine
 from orchestrator.errors import Missing, UsageError
 from orchestrator.store.commit import make_id
@@ -37,24 +36,37 @@ def command(app: App, *, job: str, remote_id: str, yes: bool) -> int:
         if declared is None:
             raise UsageError(f"no file declares {job}", hint="declare it, then import")
         async with app.store(manifest.settings) as store:
-            await _free(store, declared)
+            before = await _before(store, declared)
             ours = await _ours(store, declared, remote_id)
-            if ours is not None:
+            if ours is not None and before is None:
                 return await _take_over(app, store, declared, ours, yes=yes)
+            if ours is not None:
+                raise _stands_by(declared, ours)
+            attempt = before.attempt + 1 if before is not None else 1
             async with app.engine(manifest, store) as engine:
-                return await _adopt(app, engine, declared, remote_id, yes=yes)
+                return await _adopt(app, engine, declared, remote_id, attempt, yes=yes)
 
     return run(work)
 
 
-async def _free(store: Store, job: Job) -> None:
+async def _before(store: Store, job: Job) -> Run | None:
+    """Return the run that the import would follow; raises `UsageError` where the job has no need of one."""
     for standing in await store.views.standings([job.name]):
         run = standing.run
-        same = (standing.record.account, standing.record.fingerprint) == (job.account, job.fingerprint)
-        if run is not None and same:
-            raise UsageError(
-                f"{job.name} already has a run of this work: {run.remote_id or run.id} ({run.status})"
-            )
+        if run is None or (run.account, run.fingerprint) != (job.account, job.fingerprint):
+            continue
+        # What was given up may turn up after all, and nothing else could take it in.
+        if not run.status.final or run.status is Status.SUCCEEDED:
+            raise _stands_by(job, run)
+        return run
+    return None
+
+
+def _stands_by(job: Job, run: Run) -> UsageError:
+    hint = f"orchestrator resolve {job.name} --adopt ID" if run.status is Status.IN_DOUBT else None
+    return UsageError(
+        f"{job.name} already has a run of this work: {run.remote_id or run.id} ({run.status})", hint=hint
+    )
 
 
 async def _ours(store: Store, job: Job, remote_id: str) -> Run | None:
@@ -70,7 +82,7 @@ async def _ours(store: Store, job: Job, remote_id: str) -> Run | None:
 
 async def _take_over(app: App, store: Store, job: Job, found: Run, *, yes: bool) -> int:
     app.say(f"{found.remote_id or found.id} of {found.job} is {found.status}.")
-    _differences(app, job, found.spec)
+    differences(app, job.spec, found.spec)
     if not confirm(app, f"Let {job.name} stand by it?", yes=yes):
         return DECLINED
     await store.decisions.take_over(_record(job), found)
@@ -78,17 +90,17 @@ async def _take_over(app: App, store: Store, job: Job, found: Run, *, yes: bool)
     return 0
 
 
-async def _adopt(app: App, engine: Engine, job: Job, remote_id: str, *, yes: bool) -> int:
+async def _adopt(app: App, engine: Engine, job: Job, remote_id: str, attempt: int, *, yes: bool) -> int:
     snapshot = await engine.read(job.account, remote_id)
     if snapshot is None:
         raise Missing(f"{job.account} has no {remote_id}")
     app.say(f"{job.account} has {remote_id}: {plain(snapshot.provider_status)}.")
-    _differences(app, job, snapshot.echo)
+    differences(app, job.spec, snapshot.echo)
     if not confirm(app, f"Let {job.name} stand by it?", yes=yes):
         return DECLINED
     now = await engine.store.now()
     run = replace(
-        new_run(job, engine.store.project, 1, now, make_id("run")), sent_at=snapshot.created_at or now
+        new_run(job, engine.store.project, attempt, now, make_id("run")), sent_at=snapshot.created_at or now
     )
     await engine.store.decisions.insert_bound(_record(job), bind(run, snapshot, now), engine.routing)
     app.say(f"{job.name} stands by {remote_id}.")
@@ -99,9 +111,3 @@ def _record(job: Job) -> Record:
     return Record(
         name=job.name, account=job.account, kind=job.kind, fingerprint=job.fingerprint, policy=job.policy
     )
-
-
-def _differences(app: App, job: Job, there: Mapping[str, object]) -> None:
-    for key, value in there.items():
-        if key in job.spec and job.spec[key] != value:
-            app.say(f"  {key} differs: declared {plain(job.spec[key])}, there {plain(value)}")

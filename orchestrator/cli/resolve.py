@@ -3,8 +3,8 @@
 import click
 
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._text import age, plain
-from orchestrator.cli._wait import Progress, confirm, known
+from orchestrator.cli._text import age, count, plain
+from orchestrator.cli._wait import Progress, confirm, differences, known
 from orchestrator.core.run import Run, Status
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.resolve import abandon, adopt, resend
@@ -38,15 +38,22 @@ def command(app: App, *, job: str, remote_id: str | None, resend: bool, abandon:
                 state = found.status if found else "not sent"
                 raise UsageError(f"{job} is not in doubt: it is {state}", hint=f"orchestrator why {job}")
             _quote(app, found)
-            what = f"adopt {remote_id} for" if remote_id else "send again" if resend else "give up"
-            if not confirm(app, f"{what.capitalize()} {job}, attempt {found.attempt}?", yes=yes):
-                return DECLINED
             async with app.engine(manifest, store) as engine:
+                if remote_id is not None:
+                    await _quote_there(app, engine, found, remote_id)
+                what = f"adopt {remote_id} for" if remote_id else "send again" if resend else "give up"
+                if not confirm(app, f"{what.capitalize()} {job}, attempt {found.attempt}?", yes=yes):
+                    return DECLINED
                 await _decide(engine, found, remote_id, resend=resend)
-                if not await app.daemon_runs(store):
+                await store.accounts.reconsider(found.account)
+                if await app.daemon_runs(store):
+                    app.say("Recorded; the daemon goes on with it.")
+                else:
                     while await engine.send(found.account):
                         pass
             Progress(app).show(await known(store, [job]))
+            if remote_id is None:
+                app.say(f"Should {found.account} have made it after all: orchestrator audit {found.account}")
         return 0
 
     return run(work)
@@ -54,9 +61,18 @@ def command(app: App, *, job: str, remote_id: str | None, resend: bool, abandon:
 
 def _quote(app: App, found: Run) -> None:
     app.say(f"{found.job}, attempt {found.attempt}, marker {found.marker}, run {found.id}")
-    app.say(f"  sent {age(found.sent_at)} ago to {found.account}; looked for it {found.looks} times in vain")
+    looked = count(found.looks, "time")
+    app.say(f"  sent {age(found.sent_at)} ago to {found.account}; looked for it {looked} in vain")
     if found.message:
         app.say(f"  {plain(found.message)}")
+
+
+async def _quote_there(app: App, engine: Engine, found: Run, remote_id: str) -> None:
+    snapshot = await engine.read(found.account, remote_id)
+    if snapshot is None:
+        raise UsageError(f"{found.account} has no {remote_id}", hint=f"orchestrator audit {found.account}")
+    app.say(f"{found.account} has {remote_id}: {plain(snapshot.provider_status)}, {plain(snapshot.name)}")
+    differences(app, found.spec, snapshot.echo)
 
 
 async def _decide(engine: Engine, found: Run, remote_id: str | None, *, resend: bool) -> None:

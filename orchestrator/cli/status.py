@@ -75,15 +75,10 @@ def _notes(found: Mapping[str, Any], waiting: int) -> list[str]:
     notes += [
         f"{account['provider']} is {account['state']}: {plain(account['reason'])}"
         for account in found["providers"]
-        if account["state"] in ("paused", "stale")
+        if account["state"] in ("paused", "stale") and account["reason"]
     ]
     notes += [hook_note(hook) for hook in found["hooks"] if hook["state"] != "ok"]
-    notes += [
-        f"{account['provider']}: looked at every {account['poll_interval']}, "
-        f"next in {until(account['next_poll_at'])}{_late(account)}"
-        for account in found["providers"]
-        if account["open"] and account["state"] != "paused"
-    ]
+    notes += [_looks(account) for account in found["providers"] if account["open"]]
     if waiting:
         notes.append(f"{waiting} deliveries wait: orchestrator hooks log")
     return notes
@@ -111,6 +106,14 @@ def hook_note(hook: Mapping[str, Any]) -> str:
     return f"hook {hook['hook']} ({hook['state']}{since}{waits}){reason}; it {note}"
 
 
+def _looks(account: Mapping[str, Any]) -> str:
+    usual, following = account["poll_interval"], until(account["next_poll_at"])
+    following = following if following == "now" else f"in {following}"
+    if account["reason"]:  # it fails, so that its interval does not hold
+        return f"{account['provider']}: asked again {following}, else every {usual}{_late(account)}"
+    return f"{account['provider']}: looked at every {usual}, next {following}{_late(account)}"
+
+
 def _late(account: Mapping[str, Any]) -> str:
     late = int(account["poll_lag"] or 0)
     return f"; a complete look is {late}s late" if late and account["state"] == "stale" else ""
@@ -128,7 +131,7 @@ def _detail(job: Mapping[str, Any]) -> str:
     parts = []
     if job["result"]:
         parts.append(f"model {job['result'].get('model')}")
-    if job["cancel_requested"]:
+    if job["cancel_requested"] and " requested" not in (job["message"] or ""):
         parts.append("cancel requested")
     if not job["managed"]:
         parts.append("unmanaged")

@@ -5,9 +5,13 @@ import click
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._text import document, plain, table
 from orchestrator.cli._wait import known
+from orchestrator.config.manifest import Manifest
 from orchestrator.core.delivery import stamp
 from orchestrator.engine import report
 from orchestrator.engine.explain import explain, timeline
+from orchestrator.engine.reconcile import preview
+from orchestrator.providers import registry
+from orchestrator.store.store import Store
 
 
 @click.command("why")
@@ -19,14 +23,17 @@ def command(app: App, *, job: str) -> int:
     async def work() -> int:
         manifest = app.manifest()
         async with app.store(manifest.settings) as store:
+            if await _unrecorded(app, store, manifest, job):
+                return 0
             standing = (await known(store, [job]))[0]
             accounts = {account.name: account for account in await store.accounts.all()}
             account = accounts.get(standing.record.account)
             events = await store.views.events(job=job)
+            attempts = await store.views.history(job)
             beat = await store.daemons.latest()
             now = await store.now()
         sentences = explain(standing, account, manifest, beat, now)
-        line = timeline(standing.run, events)
+        line = timeline(attempts, events)
         if app.output != "table":
             moments = [{"at": stamp(at), "what": what} for at, what in line]
             shown = report.job(standing, account)
@@ -41,3 +48,17 @@ def command(app: App, *, job: str) -> int:
         return 0
 
     return run(work)
+
+
+async def _unrecorded(app: App, store: Store, manifest: Manifest, job: str) -> bool:
+    """Say what a plan says of a job that is declared but not recorded; False where that is not so."""
+    if job not in manifest.jobs or await store.views.standings([job]):
+        return False
+    plan = await preview(store, manifest, registry())
+    reason = next(change.reason for change in plan.changes if change.job == job)
+    sentences = [f"{job} is declared, but nothing of it is recorded yet.", f"The plan for it: {reason}."]
+    if app.output != "table":
+        app.out(document({"schema_version": 1, "job": job, "why": sentences, "timeline": []}))
+    for sentence in sentences if app.output == "table" else ():
+        app.out(plain(sentence))
+    return True

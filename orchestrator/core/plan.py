@@ -44,6 +44,11 @@ class Known:
     remote_id: str | None = None
     cancelling: bool = False
 
+    @property
+    def given_up(self) -> bool:
+        """Say whether it has ended with nothing to show, so that another attempt may follow it."""
+        return self.status.final and self.status is not Status.SUCCEEDED
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
@@ -210,7 +215,10 @@ def _removed(
         run = current(record, history.get(record.name, ()))
         status = run.status if run else None
         cancel = record.policy.on_remove is OnRemove.CANCEL and run is not None and not run.status.final
-        if cancel and run is not None and run.id in wanted:
+        bought = record.name in history
+        if not bought:
+            action, reason = Action.NONE, "left the files before anything was bought"
+        elif cancel and run is not None and run.id in wanted:
             action, reason = Action.NONE, "left the files: kept, a declared job asks for the same work"
         elif cancel and run is not None and not run.cancelling:
             action, reason = Action.CANCEL, 'left the files, on_remove = "cancel"'
@@ -218,7 +226,7 @@ def _removed(
             action = Action.NONE
             reason = "left the files: kept, unmanaged" + (f" ({status})" if status else "")
         yield Change(
-            action=action, job=record.name, account=record.account, reason=reason, run=run, notice=True
+            action=action, job=record.name, account=record.account, reason=reason, run=run, notice=bought
         )
 
 

@@ -255,9 +255,10 @@ def observe(run: Run, snapshot: Snapshot, now: datetime, *, result: JsonObject |
                 updated_at=now,
             ),
         )
-    return finish(
-        run, now, status=status, message=snapshot.message, result=result, word=snapshot.provider_status
-    )
+    message = snapshot.message
+    if run.cancel and not status.final:
+        message = message or run.message  # what became of the cancellation holds until the end
+    return finish(run, now, status=status, message=message, result=result, word=snapshot.provider_status)
 
 
 def step_sent(run: Run, name: str, *, lease_until: datetime) -> Transition:

@@ -9,6 +9,7 @@ from orchestrator.config.manifest import AfterDoubt, Manifest
 from orchestrator.core.event import Event
 from orchestrator.core.run import Reason, Run, Status
 from orchestrator.core.schedule import verdict_after
+from orchestrator.engine.decide import caveats
 from orchestrator.store.accounts import Account
 from orchestrator.store.daemons import Beat
 from orchestrator.store.views import Standing
@@ -29,6 +30,8 @@ def explain(
     if not standing.managed:
         said.append("No file declares it any more; it is kept as it is.")
     moving = run is not None and not run.status.final
+    if moving and run is not None and run.cancel is not None:
+        said += _cancelling(run)
     if moving and (beat is None or not beat.fresh):
         said.append("No daemon is running, so nothing moves: orchestrator up.")
     return said
@@ -52,7 +55,8 @@ def _standing(run: Run | None, name: str) -> str:
             model = (run.result or {}).get("model")
             return f"{name} succeeded at {run.account}{where}; its model is {model}."
         case Status.FAILED | Status.CANCELLED:
-            return f"{name} {run.status} (attempt {run.attempt}{word}); retry buys another attempt."
+            was = "failed" if run.status is Status.FAILED else "was cancelled"
+            return f"{name} {was} (attempt {run.attempt}{where}{word}); retry buys another attempt."
         case Status.LOST:
             return f"{name} is lost: {run.account} no longer has {run.remote_id}."
     assert_never(run.status)
@@ -80,6 +84,11 @@ def _waits(run: Run, account: Account | None, manifest: Manifest, now: datetime)
     return said
 
 
+def _cancelling(run: Run) -> list[str]:
+    """Say that its end was asked for, and where that alone ends nothing."""
+    return [f"You asked to {run.cancel} it.", *caveats(run, run.cancel or "cancel")]
+
+
 def _looking(run: Run, manifest: Manifest, now: datetime) -> list[str]:
     options = manifest.accounts.get(run.account)
     next_look = f"next in {_in(run.due_at, now)}" if run.due_at else "no further look is set"
@@ -103,7 +112,8 @@ def _account(account: Account, now: datetime) -> list[str]:
         said.append(f"Last complete look {_in(now, account.confirmed_at)} ago.")
     if account.next_poll_at and account.next_poll_at > now:
         every = f", every {show(account.interval)} at least" if account.interval else ""
-        said.append(f"Next look in {_in(account.next_poll_at, now)}{every}.")
+        rest = ", since it is asked ever less while it fails" if account.failures else every
+        said.append(f"Next look in {_in(account.next_poll_at, now)}{rest}.")
     return said
 
 
@@ -111,8 +121,8 @@ def _in(later: datetime, earlier: datetime) -> str:
     return show(timedelta(seconds=max(0, round((later - earlier).total_seconds()))))
 
 
-def timeline(run: Run | None, events: Sequence[Event]) -> list[tuple[datetime, str]]:
-    """List what happened to a job, oldest first."""
+def timeline(attempts: Sequence[Run], events: Sequence[Event]) -> list[tuple[datetime, str]]:
+    """List what happened to a job and all its runs, oldest first."""
     told = [
         (
             event.timestamp,
@@ -123,8 +133,10 @@ def timeline(run: Run | None, events: Sequence[Event]) -> list[tuple[datetime, s
         for event in events
     ]
     ours: list[tuple[datetime, str]] = []
-    if run is not None:
+    for run in attempts:
         ours.append((run.created_at, f"attempt {run.attempt} recorded"))
         if run.sent_at is not None:
             ours.append((run.sent_at, f"attempt {run.attempt} sent to {run.account}"))
+        if run.reason is Reason.LOOKING:  # what comes after it has an event of its own
+            ours.append((run.updated_at, f"attempt {run.attempt} in doubt: {run.message}"))
     return sorted(ours + told, key=lambda moment: moment[0])

@@ -88,6 +88,7 @@ async def automatic(
     def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Writes:
         found = _plan(manifest, records, known, again=False)
         held = hold(found, limit=manifest.settings.max_new_runs, apply_new=apply_new)
+        held = {**_told(found, records), **held}
         kept = tuple(
             replace(change, action=Action.NONE) if change.action is Action.CANCEL else change
             for change in found.changes
@@ -95,6 +96,21 @@ async def automatic(
         return _enact(store, manifest, registry, Plan(changes=kept), known, now, held)
 
     return await store.declared.reconcile(decide, routing)
+
+
+def _told(plan: Plan, records: Mapping[str, Record]) -> Mapping[str, str]:
+    """Return what a plan only remarks on, by job: who looks at the status should read it, too.
+
+    Where the run that it is about belongs to another job, the record of a run of its own is left as it is.
+    """
+    return {
+        change.job: change.reason
+        for change in plan.changes
+        if change.notice and change.declared is not None and change.run is not None
+        if change.run.job == change.job
+        or change.job not in records
+        or records[change.job].fingerprint == change.declared.fingerprint
+    }
 
 
 def _enact(

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.core.enact import Writes
 from orchestrator.core.job import JsonObject
@@ -67,6 +66,7 @@ class Declared:
             await request_cancel(tx, self._project, run_id, "cancel", routing)
         await self._managed(tx, [record.name for record in writes.records], True)
         await self._managed(tx, writes.unmanaged, False)
+        await self._forget_unbought(tx)
         if writes.runs or writes.cancels:
             await notify(tx, self._project)
 
@@ -82,9 +82,15 @@ class Declared:
                 .values(managed=managed)
             )
 
+    async def _forget_unbought(self, tx: Tx) -> None:
+        """Let go of what left the files before anything was bought of it: there is nothing to keep."""
+        bought = sa.exists().where(runs.c.project == jobs.c.project, runs.c.job == jobs.c.name)
+        await tx.execute(
+            sa.delete(jobs).where(jobs.c.project == self._project, sa.not_(jobs.c.managed), sa.not_(bought))
+        )
+
     def _upsert(self, tx: Tx) -> Any:
-        insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
-        statement = insert(jobs)
+        statement = tx.insert(jobs)
         updated = {c.name: statement.excluded[c.name] for c in jobs.c if not c.primary_key}
         return statement.on_conflict_do_update(index_elements=["project", "name"], set_=updated)
 

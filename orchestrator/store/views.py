@@ -1,6 +1,6 @@
 """What people ask: jobs with their current run, a job's history, events."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,19 @@ class Views:
 
         return await self._database.read(work)
 
+    async def counts(self) -> Mapping[tuple[str, ...], int]:
+        """Count the runs by account and status."""
+
+        async def work(tx: Tx) -> Mapping[tuple[str, ...], int]:
+            found = await tx.execute(
+                sa.select(runs.c.account, runs.c.status, sa.func.count().label("number"))
+                .where(runs.c.project == self._project)
+                .group_by(runs.c.account, runs.c.status)
+            )
+            return {(row.account, row.status): row.number for row in found}
+
+        return await self._database.read(work)
+
     async def history(self, job: str) -> Sequence[Run]:
         """Return every run of `job`, oldest first."""
 
@@ -99,7 +112,9 @@ class Views:
         async def work(tx: Tx) -> Sequence[Event]:
             where: list[Any] = [events.c.project == self._project]
             if job is not None:
-                where.append(events.c.job == job)
+                # A run that it took over has told under the name that it had then.
+                theirs = sa.select(runs.c.id).where(runs.c.project == self._project, runs.c.job == job)
+                where.append(sa.or_(events.c.job == job, events.c.run_id.in_(theirs)))
             statement = sa.select(events).where(*where)
             if after is not None:
                 found = await tx.execute(

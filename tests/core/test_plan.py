@@ -159,7 +159,12 @@ def test_a_cancellation_is_asked_for_once() -> None:
     job = a_job(on_remove=OnRemove.CANCEL)
     run = known(a_run(job, status=Status.RUNNING, cancel="cancel"))
     assert only([], [a_record(job)], [run]).action is Action.NONE
-    assert only([], [a_record(job)]).reason == "left the files: kept, unmanaged"
+
+
+def test_what_was_never_bought_leaves_without_a_notice() -> None:
+    change = only([], [a_record(a_job())])
+    assert (change.action, change.notice) == (Action.NONE, False)
+    assert change.reason == "left the files before anything was bought"
 
 
 def test_diff_names_every_path_that_differs() -> None:

@@ -187,6 +187,14 @@ def test_a_listing_that_lags_behind_takes_nothing_back() -> None:
     assert observe(a_run(status=Status.RUNNING), a_snapshot(Status.QUEUED), LATER).events == ()
 
 
+def test_what_became_of_a_cancellation_is_said_until_the_end() -> None:
+    said = "cancel requested, still billing"
+    run = a_run(status=Status.QUEUED, cancel="cancel", cancel_sent=True, message=said)
+    running = observe(run, a_snapshot(Status.RUNNING), LATER).run
+    assert (running.status, running.message) == (Status.RUNNING, said)
+    assert observe(running, a_snapshot(Status.FAILED), LATER).run.message is None
+
+
 def test_a_success_waits_for_its_model() -> None:
     run = a_run(status=Status.RUNNING)
     done = a_snapshot(Status.SUCCEEDED, "completed")

@@ -1,10 +1,8 @@
 """The long-running daemon: one task for each account and hook, woken by ticks, hints and files."""
 
 import os
-import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,15 +10,15 @@ from typing import Any, Final
 
 import anyio
 import structlog
-from anyio import to_thread
 from anyio.abc import TaskGroup
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from watchfiles import awatch
 
 from orchestrator.config.manifest import Manifest
 from orchestrator.engine.engine import Engine
+from orchestrator.engine.files import JobFiles
+from orchestrator.engine.journal import forget_settled
 from orchestrator.engine.reconcile import automatic
-from orchestrator.errors import ManifestError, OrchestratorError, SettingsError, StoreError
+from orchestrator.engine.ticks import Bell, Ticks
+from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.hooks.heartbeat import ping
 from orchestrator.providers import registry
 from orchestrator.store.hints import changes
@@ -31,53 +29,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 BEAT_SECONDS: Final = 5
 RESCAN_SECONDS: Final = 60
 PRUNE_SECONDS: Final = 3600
+RECHECK_SECONDS: Final = 30
 PING_SECONDS: Final = 30
 SAFETY: Final = timedelta(seconds=30)
 """Every loop looks at its rows at least this often, whatever hints were lost."""
 DRAIN_SECONDS: Final = 8.0
-STEADY_SECONDS: Final = 0.2
 TROUBLE: Final = timedelta(seconds=2)
 LEAST_WAIT: Final = timedelta(milliseconds=50)
-
-
-class Bell:
-    """Wakes one loop: rung by a hint, a commit or a tick, and never twice for the same news."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def ring(self) -> None:
-        """Wake the loop, now or when it next waits."""
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Wait to be rung."""
-        await self._event.wait()
-        self._event = anyio.Event()
-
-
-class Ticks:
-    """The scheduler, which only rings bells: it holds no state that a restart would miss."""
-
-    def __init__(self) -> None:
-        # A tick that is late still rings, and many late ones ring once.
-        defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        self._scheduler = AsyncIOScheduler(job_defaults=defaults, timezone=UTC)
-
-    def __enter__(self) -> "Ticks":
-        self._scheduler.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._scheduler.shutdown(wait=False)
-
-    def at(self, name: str, moment: datetime, bell: Bell) -> None:
-        """Ring `bell` at `moment`, in place of what `name` had before."""
-        self._scheduler.add_job(bell.ring, "date", run_date=moment, id=name, replace_existing=True)
-
-    def every(self, name: str, seconds: float, bell: Bell) -> None:
-        """Ring `bell` every so often."""
-        self._scheduler.add_job(bell.ring, "interval", seconds=seconds, id=name, replace_existing=True)
 
 
 @dataclass(kw_only=True)
@@ -96,8 +54,7 @@ class Daemon:
     address: str | None = None
     progress: dict[str, datetime] = field(default_factory=dict)
     """When each loop last went round without a failure, or began."""
-    trouble: str | None = None
-    """Why the job files as they are now are not in force."""
+    files: JobFiles = field(init=False)
     _bells: dict[str, Bell] = field(default_factory=dict)
     _loops: set[str] = field(default_factory=set)
     _pinged: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -107,6 +64,14 @@ class Daemon:
     _tasks: TaskGroup = field(init=False)
     _ticks: Ticks = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.files = JobFiles(reload=self.reload)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the job files as they are now are not in force."""
+        return self.files.trouble
+
     async def run(self) -> None:
         """Work until the first signal, `stop`, or until settled; then finish what is under way."""
         store = self.engine.store
@@ -114,7 +79,7 @@ class Daemon:
         await store.outbox.end_leases(alive)
         await self.engine.prepare()
         self.engine.pulse = lambda account: self._well(f"account {account}")
-        await self._forget_settled_replies()
+        await forget_settled(self.engine.journal, store.work)
         store.database.listeners.append(self._ring_all)
         try:
             with Ticks() as ticks:
@@ -144,7 +109,9 @@ class Daemon:
         ticks.every("prune", PRUNE_SECONDS, self._bell("prune"))
         tasks.start_soon(self._keep, self._beats)
         tasks.start_soon(self._keep, self._prune)
+        ticks.every("unfit", RECHECK_SECONDS, self._bell("unfit"))
         tasks.start_soon(self.engine.deliverer.check)
+        tasks.start_soon(self._keep, self._recheck)
         if self.reconciles:
             self._pinged = datetime.now(UTC)
             self._well("beat")
@@ -153,7 +120,7 @@ class Daemon:
         if self.reconciles:
             ticks.every("rescan", RESCAN_SECONDS, self._bell("files"))
             tasks.start_soon(self._keep, self._watch)
-            tasks.start_soon(self._keep, self._files)
+            tasks.start_soon(self._keep, self._reread)
         if self.until_settled:
             ticks.every("settled", 1, self._settled)
             tasks.start_soon(self._until_settled)
@@ -271,43 +238,27 @@ class Daemon:
         self.progress["beat"] = datetime.now(UTC)
 
     async def _watch(self) -> None:
-        # The folder: a watched file would be lost at its first atomic replacement.
-        folders = {path.parent for path in self.engine.manifest.files}
-        # Its thread cannot be cancelled: without the event the end would wait for it, up to 5 s.
-        async for _ in awatch(*folders, recursive=False, debounce=400, step=200, stop_event=self._stop):
-            self._bell("files").ring()
+        await self.files.watch(self.engine.manifest.files, self._bell("files").ring, self._stop)
 
-    async def _files(self) -> None:
+    async def _reread(self) -> None:
         while True:
             self.progress["files"] = datetime.now(UTC)
             await self._bell("files").wait()
             try:
-                await self._reread()
-            except (ManifestError, SettingsError) as error:
-                if self.trouble != error.message:
-                    self.trouble = error.message
-                    log.error("files.refused", error=error.message, hint="the last good files stay in force")
+                found = await self.files.news(self.engine.manifest)
+                if found is not None:
+                    await self.engine.replace(found)
+                    self._tasks.start_soon(self.engine.deliverer.check)
+                    self._spawn_loops()
+                    await self._reconcile()
             except OrchestratorError as error:
                 log.error("reconcile.failed", error=error.message, hint=error.hint)
 
-    async def _reread(self) -> None:
-        manifest = await to_thread.run_sync(self.reload)
-        if (manifest.digest, manifest.jobs) == (self.engine.manifest.digest, self.engine.manifest.jobs):
-            self.trouble = None
-            return
-        await anyio.sleep(STEADY_SECONDS)  # a half-written file may parse as a smaller one
-        again = await to_thread.run_sync(self.reload)
-        if again.digest != manifest.digest:
-            self._bell("files").ring()
-            return
-        if again.settings.database != self.engine.manifest.settings.database:
-            raise SettingsError("another database takes a restart", hint="stop the daemon and start it again")
-        self.trouble = None
-        log.info("files.changed", jobs=len(again.jobs))
-        await self.engine.replace(again)
-        self._tasks.start_soon(self.engine.deliverer.check)
-        self._spawn_loops()
-        await self._reconcile()
+    async def _recheck(self) -> None:
+        """Look now and then whether a hook that could not work can: its secret may be there by now."""
+        while True:
+            await self._bell("unfit").wait()
+            await self.engine.deliverer.check(unfit=True)
 
     async def _reconcile(self) -> None:
         engine = self.engine
@@ -333,39 +284,9 @@ class Daemon:
             except StoreError as error:
                 log.error("store.failed", loop="settled", error=error.message, hint=error.hint)
 
-    async def _forget_settled_replies(self) -> None:
-        entries = await to_thread.run_sync(self.engine.journal.read)
-        settled = set()
-        for run_id in entries:
-            run = await self.engine.store.work.by_id(run_id)
-            if run is None or run.remote_id is not None or run.status.final:
-                settled.add(run_id)
-        if entries:
-            await to_thread.run_sync(self.engine.journal.forget, settled)
-
     async def _drain(self, tasks: TaskGroup) -> None:
         """Let what is under way end, for a while; what is cut off is looked up at the next start."""
         if self._loops:
             with anyio.move_on_after(DRAIN_SECONDS):
                 await self._rested.wait()
-        tasks.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def signals(daemon: Daemon) -> AsyncIterator[Callable[[], int | None]]:
-    """Stop `daemon` on the first SIGINT or SIGTERM, end the process at once on the second."""
-    first: list[int] = []
-
-    async def heed() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-            async for number in received:
-                if first:
-                    os._exit(128 + number)
-                first.append(number)
-                log.info("daemon.draining", signal=signal.Signals(number).name)
-                daemon.stop()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(heed)
-        yield lambda: first[0] if first else None
         tasks.cancel_scope.cancel()

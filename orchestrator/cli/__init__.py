@@ -126,10 +126,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = EXIT_INTERRUPTED
     except OrchestratorError as error:
         code = explain(error)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except Exception as error:  # noqa: BLE001 - the last edge: a person gets a sentence, never a traceback
         code = _broken(error)
     sys.exit(code if isinstance(code, int) else 0)
@@ -154,6 +150,10 @@ def _broken(error: Exception) -> int:
         error = error.exceptions[0]
     if isinstance(error, OrchestratorError):
         return explain(error)
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has seen enough; Python must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         hint = OS_HINTS.get(error.errno or 0)

@@ -1,23 +1,29 @@
 """`orchestrator up`."""
 
 import os
+import signal
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio
 import click
+import structlog
 
 from orchestrator.cli._alone import daemon_lock
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._duration import DURATION
 from orchestrator.cli._log import configure
 from orchestrator.core.run import Status
-from orchestrator.daemon import Daemon, signals
+from orchestrator.daemon import Daemon
 from orchestrator.store.store import Store
 from orchestrator.web.app import create_app
 from orchestrator.web.guard import Gate, guarded
 from orchestrator.web.listen import Listener, listening
 from orchestrator.web.server import serve
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 
 
 @click.command("up")
@@ -64,7 +70,7 @@ async def _up(daemon: Daemon, timeout: float | None) -> int:
             late = True
             daemon.stop()
 
-    async with signals(daemon) as signalled, anyio.create_task_group() as tasks:
+    async with _signals(daemon) as signalled, anyio.create_task_group() as tasks:
         tasks.start_soon(limit)
         await daemon.run()
         tasks.cancel_scope.cancel()
@@ -77,3 +83,23 @@ async def _outcome(store: Store) -> int:
     standings = await store.views.standings()
     fine = all(one.run is None or one.run.status is Status.SUCCEEDED for one in standings if one.managed)
     return 0 if fine else 5
+
+
+@asynccontextmanager
+async def _signals(daemon: Daemon) -> AsyncIterator[Callable[[], int | None]]:
+    """Stop `daemon` on the first SIGINT or SIGTERM, end the process at once on the second."""
+    first: list[int] = []
+
+    async def heed() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            async for number in received:
+                if first:
+                    os._exit(128 + number)
+                first.append(number)
+                log.info("daemon.draining", signal=signal.Signals(number).name)
+                daemon.stop()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(heed)
+        yield lambda: first[0] if first else None
+        tasks.cancel_scope.cancel()

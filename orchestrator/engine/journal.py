@@ -3,12 +3,18 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import crashpoint
+from anyio import to_thread
 
+from orchestrator import crashpoint
+from orchestrator.store.work import Work
+
+PATIENCE = 0.5
+"""How many seconds to wait for another process that is at the file."""
 LARGEST = 16 * 1024 * 1024
 """Bytes; settled entries are dropped whenever the journal is opened, so it stays far below."""
 
@@ -33,7 +39,8 @@ class Journal:
         line = json.dumps({"run": entry.run_id, "remote": entry.remote_id, "word": entry.word}) + "\n"
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Those that append never wait for each other, and for `forget` not longer than it takes.
+            _locked(descriptor, fcntl.LOCK_SH)
             # A line that was cut by a crash before must not swallow this one.
             os.write(descriptor, b"\n" + line.encode())
             crashpoint.reach("C19")
@@ -75,8 +82,33 @@ class Journal:
         except FileNotFoundError:
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if all(run_id in settled for run_id in self.read()):
+            if _locked(descriptor, fcntl.LOCK_EX) and all(run_id in settled for run_id in self.read()):
                 os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    """Lock the file, within `PATIENCE`: a process that was stopped may hold it for ever."""
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > ends:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
+async def forget_settled(journal: Journal, work: Work) -> None:
+    """Forget the replies of runs that know their id, or are over."""
+    entries = await to_thread.run_sync(journal.read)
+    settled = set()
+    for run_id in entries:
+        run = await work.by_id(run_id)
+        if run is None or run.remote_id is not None or run.status.final:
+            settled.add(run_id)
+    if entries:
+        await to_thread.run_sync(journal.forget, settled)

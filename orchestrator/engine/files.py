@@ -1,0 +1,74 @@
+"""The job files while a daemon runs: read again when they change, taken when sound and at rest."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+import structlog
+from anyio import to_thread
+from watchfiles import awatch
+
+from orchestrator.config.manifest import Manifest
+from orchestrator.errors import ManifestError, SettingsError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
+
+STEADY_SECONDS: Final = 0.2
+BOUND: Final = ("database", "project")
+"""What all that is open hangs on."""
+
+
+@dataclass(kw_only=True)
+class JobFiles:
+    """The files that `reload` reads."""
+
+    reload: Callable[[], Manifest]
+    trouble: str | None = None
+    """Why the files as they are now are not in force."""
+
+    async def watch(self, files: Iterable[Path], changed: Callable[[], None], stop: anyio.Event) -> None:
+        """Call `changed` when something happens beside `files`, until `stop`."""
+        # The folder: a watched file would be lost at its first atomic replacement.
+        folders = {path.parent for path in files}
+        # Its thread cannot be cancelled: without the event the end would wait for it, up to 5 s.
+        async for _ in awatch(*folders, recursive=False, debounce=400, step=200, stop_event=stop):
+            changed()
+
+    async def news(self, now: Manifest) -> Manifest | None:
+        """Return the files where they are to be taken in place of `now`; why they are not is logged once."""
+        try:
+            return await self._news(now)
+        except (ManifestError, SettingsError) as error:
+            if self.trouble != error.message:
+                self.trouble = error.message
+                log.error("files.refused", error=error.message, hint="the last good files stay in force")
+            return None
+
+    async def _news(self, now: Manifest) -> Manifest | None:
+        found = await to_thread.run_sync(self.reload)
+        if (found.digest, found.jobs) != (now.digest, now.jobs):
+            found = await self._steady(found)
+            for setting in BOUND:
+                if getattr(found.settings, setting) != getattr(now.settings, setting):
+                    hint = "stop the daemon and start it again"
+                    raise SettingsError(f"another {setting} takes a restart", hint=hint)
+            if found.settings.listen != now.settings.listen:
+                log.warning(
+                    "files.later", setting="listen", hint="it is in force when the daemon starts again"
+                )
+            self.trouble = None
+            log.info("files.changed", jobs=len(found.jobs))
+            return found
+        self.trouble = None
+        return None
+
+    async def _steady(self, found: Manifest) -> Manifest:
+        """Read until nothing changes any more: a half-written file may parse as a smaller one."""
+        while True:
+            await anyio.sleep(STEADY_SECONDS)
+            again = await to_thread.run_sync(self.reload)
+            if again.digest == found.digest:
+                return again
+            found = again

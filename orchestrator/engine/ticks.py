@@ -1,0 +1,46 @@
+"""Bells that wake loops, and the scheduler that rings them."""
+
+from datetime import UTC, datetime
+
+import anyio
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+
+class Bell:
+    """Wakes one loop: rung by a hint, a commit or a tick, and never twice for the same news."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def ring(self) -> None:
+        """Wake the loop, now or when it next waits."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Wait to be rung."""
+        await self._event.wait()
+        self._event = anyio.Event()
+
+
+class Ticks:
+    """The scheduler, which only rings bells: it holds no state that a restart would miss."""
+
+    def __init__(self) -> None:
+        # A tick that is late still rings, and many late ones ring once.
+        defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        self._scheduler = AsyncIOScheduler(job_defaults=defaults, timezone=UTC)
+
+    def __enter__(self) -> "Ticks":
+        self._scheduler.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scheduler.shutdown(wait=False)
+
+    def at(self, name: str, moment: datetime, bell: Bell) -> None:
+        """Ring `bell` at `moment`, in place of what `name` had before."""
+        self._scheduler.add_job(bell.ring, "date", run_date=moment, id=name, replace_existing=True)
+
+    def every(self, name: str, seconds: float, bell: Bell) -> None:
+        """Ring `bell` every so often."""
+        self._scheduler.add_job(bell.ring, "interval", seconds=seconds, id=name, replace_existing=True)

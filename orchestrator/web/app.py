@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import structlog
 from fastapi import FastAPI, HTTPException, Path, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException as AnyHTTPException
 
@@ -16,7 +16,7 @@ from orchestrator.engine import decide, report
 from orchestrator.engine.engine import Engine
 from orchestrator.errors import OrchestratorError, StoreError, UsageError
 from orchestrator.store.views import Standing
-from orchestrator.web import documents
+from orchestrator.web import documents, metrics
 from orchestrator.web.health import Health, late_loops
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.web")
@@ -47,6 +47,13 @@ class Api:
         ready = not late and not stopping
         answer = {"ready": ready, "late": late, "stopping": stopping, "trouble": self._health.trouble}
         return JSONResponse(answer, 200 if ready else 503)
+
+    async def metrics(self) -> Response:
+        """Return the gauges that Prometheus reads."""
+        store = self._engine.store
+        found = await report.status(store, self._engine.manifest.settings, ())
+        page = metrics.written(await store.views.counts(), found)
+        return Response(page, media_type=metrics.MEDIA_TYPE)
 
     async def jobs(self) -> JSONResponse:
         """Return every job with its current run, the accounts, and the daemon: `status --json`."""
@@ -92,6 +99,7 @@ class Api:
         """Ask for the end of a job's run; it never deletes. The notes say what the provider cannot do."""
         run = decide.to_end(await self._standing(job))
         await self._engine.store.decisions.cancel(run, "cancel", self._engine.routing)
+        await self._engine.store.accounts.reconsider(run.account)
         log.info("api.cancel", job=job, run=run.id)
         return await self._decided(job, decide.caveats(run, "cancel"))
 
@@ -146,6 +154,12 @@ def create_app(engine: Engine, health: Health) -> FastAPI:
             responses=_errors(400, 401, 403, 404, 408, 409, 413, 421, 422, 503),
             dependencies=[Security(HTTPBearer(auto_error=False, description="ORCHESTRATOR_TOKEN"))],
         )
+    app.add_api_route(
+        "/metrics",
+        api.metrics,
+        response_class=PlainTextResponse,
+        responses=_errors(400, 401, 421, 503),
+    )
     app.add_exception_handler(AnyHTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _misused)
     app.add_exception_handler(OrchestratorError, _failed)

@@ -11,6 +11,7 @@ from .daemon import Daemon, document
 PAGES = (
     "/healthz",
     "/readyz",
+    "/metrics",
     "/api/v1/jobs",
     "/api/v1/jobs/narrator",
     "/api/v1/events",

@@ -3,17 +3,9 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import daemon
+from benchmarks import daemon, deliveries, startup
+from benchmarks.table import head, line, ms
 from benchmarks.world import PAGE, place, sandbox, worker
-
-
-def line(what: str, ours: str, beside: str, ratio: float | None, goal: str) -> None:
-    shown = "" if ratio is None else f"{ratio:.2f}x"
-    print(f"{what:<46} {ours:>12}  {beside:<34} {shown:>8}  {goal}", flush=True)
-
-
-def ms(seconds: float) -> str:
-    return f"{seconds * 1000:,.1f} ms"
 
 
 def quiet(sizes: Sequence[int], rounds: int) -> None:
@@ -121,8 +113,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller, in about a minute")
     parser.add_argument(
-        "part", nargs="*", help="quiet, changed, peers, slow, resting, latency; all by default"
+        "part",
+        nargs="*",
+        help="quiet, changed, peers, slow, resting, latency, deliveries, startup; all by default",
     )
+    parser.add_argument("--peer", help="a Python with procrastinate[psycopg] and httpx, for deliveries")
     given = parser.parse_args()
     quick = given.quick
     parts: Mapping[str, Callable[[], None]] = {
@@ -132,8 +127,10 @@ def main() -> None:
         "slow": lambda: slow(2 if quick else 5),
         "resting": lambda: resting(10 if quick else 60),
         "latency": lambda: latency(20 if quick else 200),
+        "deliveries": lambda: deliveries.show(500 if quick else 2000, 1 if quick else 3, given.peer),
+        "startup": lambda: startup.show(5 if quick else 15),
     }
-    line("what", "ours", "beside it, in the same run", None, "goal")
+    head()
     for name in given.part or parts:
         parts[name]()
 

@@ -1,15 +1,12 @@
 """Deliveries a second and from commit to receipt, beside the floors and beside Procrastinate.
 
-`python -m benchmarks.deliveries [--count N] [--peer PYTHON]`; PYTHON has Procrastinate and httpx.
-PostgreSQL is that of `ORCHESTRATOR_TEST_POSTGRES`, else one of its own, with fsync on; without one its rows
-are left out.
+PostgreSQL is that of `ORCHESTRATOR_TEST_POSTGRES`, else one of its own, with fsync on.
 """
 
-import argparse
 import asyncio
 import json
+import logging
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -31,6 +28,7 @@ from core.make import a_job, a_record, a_route, a_run  # noqa: E402 - the tests'
 from postgres import Unavailable, serving  # noqa: E402
 from store.make import put  # noqa: E402
 
+from benchmarks.table import line  # noqa: E402
 from orchestrator.core.run import Run, Status, finish  # noqa: E402
 from orchestrator.engine.deliver import Deliverer  # noqa: E402
 from orchestrator.hooks.webhook import Webhook, WebhookOptions, make_secret  # noqa: E402
@@ -171,30 +169,35 @@ async def committing(url: str, receiver: str, count: int) -> float:
         return await floor(count, receiver, commit)
 
 
-def shown(name: str, rates: list[float]) -> None:
-    print(f"{name:<44}{statistics.median(rates):>9.0f} /s", flush=True)
+def compare(name: str, mine: list[float], beside: str, least: list[float], goal: str) -> None:
+    ours, other = statistics.median(mine), statistics.median(least)
+    line(name, f"{ours:,.0f} /s", f"{beside} {other:,.0f} /s", ours / other, goal)
 
 
-def shown_latency(name: str, found: list[float]) -> None:
-    cut = statistics.quantiles(found, n=100)
-    print(f"{name:<44}{cut[49]:>9.1f} ms p50 {cut[98]:>7.1f} ms p99  ({len(found)})", flush=True)
+def cut(found: list[float]) -> tuple[float, float]:
+    """Return the middle and the 99th percentile."""
+    cuts = statistics.quantiles(found, n=100)
+    return cuts[49], cuts[98]
 
 
-def bench(name: str, make: Callable[[], str], count: int, rounds: int) -> None:
-    """Measure one kind of database: ours and its floor by turns, then the latency."""
+def bench(name: str, make: Callable[[], str], count: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Measure one kind of database: ours and its floor by turns, then the latency; returns both of ours."""
     mine, least = [], []
     for _ in range(rounds):
         with receiving() as receiver:
             mine.append(asyncio.run(ours(make(), receiver, count)))
             least.append(asyncio.run(committing(make(), receiver, count)))
-    shown(f"{name}: ours", mine)
-    shown(f"{name}: POST and commit each", least)
+    compare(f"deliveries, {name}", mine, "POST and commit each", least, "aim 1")
     with receiving() as receiver:
-        shown_latency(f"{name}: commit to receipt, ours", asyncio.run(latencies(make(), receiver)))
+        late = asyncio.run(latencies(make(), receiver))
+    middle, worst = cut(late)
+    line(f"commit to receipt, {name}: p50", f"{middle:.1f} ms", goal="<= 15 ms")
+    line(f"commit to receipt, {name}: p99", f"{worst:.1f} ms", goal="<= 50 ms")
+    return mine, late
 
 
-def peer(python: str, make: Callable[[], str], count: int, rounds: int) -> None:
-    """Measure Procrastinate on the same server."""
+def peer(python: str, make: Callable[[], str], count: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Measure Procrastinate on the same server: deliveries a second, and milliseconds to the receipt."""
     rates, late = [], []
     for _ in range(rounds):
         with receiving() as receiver:
@@ -204,41 +207,41 @@ def peer(python: str, make: Callable[[], str], count: int, rounds: int) -> None:
             rates.append(float(found["rate"]))
             at = dict(httpx.get(f"{receiver}/times").json())
             late = [(at[one] - then) / 1e6 for one, then in found["committed"].items() if one in at]
-    shown("PostgreSQL: Procrastinate", rates)
-    shown_latency("PostgreSQL: commit to receipt, Procrastinate", late)
+    return rates, late
 
 
-def sqlite() -> str:
-    path = Path(tempfile.mkdtemp(prefix="bench-")) / "state.db"
+def sqlite(folder: Path) -> str:
+    """Return the address of a new file."""
+    path = Path(tempfile.mkdtemp(dir=folder)) / "state.db"
     prepare_file(path)
     return f"sqlite:///{path}"
 
 
-def main() -> None:
-    """Measure all of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peer", help="a Python with Procrastinate and httpx")
-    given = parser.parse_args()
+def show(count: int, rounds: int, python: str | None) -> None:
+    """Measure all of it; PostgreSQL's lines are left out where there is none, its peer's without `python`."""
     os.environ["BENCH_SECRET"] = make_secret()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with receiving() as receiver:
-        shown(
-            "a client per lane, no commit",
-            [asyncio.run(floor(given.count, receiver, None)) for _ in range(3)],
-        )
-    bench("SQLite", sqlite, given.count, given.rounds)
+        rates = [asyncio.run(floor(count, receiver, None)) for _ in range(rounds)]
+    line("deliveries, floor with no commit", f"{statistics.median(rates):,.0f} /s")
+    with tempfile.TemporaryDirectory() as folder:
+        bench("SQLite", lambda: sqlite(Path(folder)), count, rounds)
     try:
         with serving(durable=True) as server:
-            bench("PostgreSQL", server.make, given.count, given.rounds)
-            if given.peer:
-                peer(given.peer, server.make, given.count, given.rounds)
+            mine, late = bench("PostgreSQL", server.make, count, rounds)
+            if python is None:
+                return
+            rates, others = peer(python, server.make, count, rounds)
     except Unavailable as error:
-        print(f"no PostgreSQL: {error}")
-    for folder in Path(tempfile.gettempdir()).glob("bench-*"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()
+        line("deliveries, PostgreSQL", f"none: {error}")
+        return
+    compare("deliveries, PostgreSQL", mine, "Procrastinate", rates, ">= 1")
+    for place, name in enumerate(("p50", "p99")):
+        ours, other = cut(late)[place], cut(others)[place]
+        line(
+            f"commit to receipt, PostgreSQL: {name}",
+            f"{ours:.1f} ms",
+            f"Procrastinate {other:.1f} ms",
+            ours / other,
+            "aim 1",
+        )

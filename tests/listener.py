@@ -55,7 +55,10 @@ def listening(secret: str) -> Iterator[Listener]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            length = int(self.headers["content-length"])
+            body = self.rfile.read(length)
+            if len(body) < length:
+                return  # its sender was cut off
             headers = {key.lower(): value for key, value in self.headers.items()}
             try:
                 webhook.verify(body, headers)

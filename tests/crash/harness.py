@@ -177,8 +177,8 @@ class Play:
         }
         self.after = stage.sandbox.seq()
         self.heard = len(stage.listener.messages)
+        self.refused = stage.listener.refused
         self.logs = 0
-        self.refused: set[str] = set()
         self._write()
 
     # The files.
@@ -495,7 +495,7 @@ class Play:
         told = {(row["run_id"], row["sequence"]) for row in events if row["type"][4:] in EVENTS}
         for key in told - wanted:
             self.outcome.events.append(f"no delivery for event {key}")
-        if self.stage.listener.refused:
+        if self.stage.listener.refused > self.refused:
             self.outcome.events.append("a signature was not good")
 
     def _audited(self) -> set[str]:

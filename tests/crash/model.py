@@ -596,9 +596,10 @@ class Script:
         world = self.world
         world.outcomes.clear()
         world.fuse = None
-        for seconds in (0, 20, 70, 400, 1000, 1000, 4000, 4000, 4000, 4000, 4000, 4000):
+        waits = (0, 20, 70, 400, 1000, 1000, *(4000,) * 7)
+        for number, seconds in enumerate(waits, start=1):
             world.now += timedelta(seconds=seconds)
-            if self.draw.random() < 0.4:
+            if number < len(waits) and self.draw.random() < 0.4:  # in the end one listing is whole
                 await self._spoil()
             for _ in range(2):
                 await self._round()

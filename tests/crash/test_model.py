@@ -14,6 +14,8 @@ from crash.report import keep
 SCRIPTS = 100
 pytestmark = pytest.mark.timeout(900)  # all of the module's scripts are played for its first test
 LONG = int(os.environ.get("CRASH_SCRIPTS", "2000"))
+ENOUGH = 2000
+"""Scripts in which every kind of blow and answer comes up; in fewer the rarest may not."""
 MEMORY = Path("/dev/shm")
 
 
@@ -117,4 +119,5 @@ async def test_p1_to_p10_over_thousands_of_scripts(
     broken = len({line.split(":")[0] for lines in made.broken.values() for line in lines})
     keep(kind="model", seed=made.seed, scripts=made.scripts, blows=blows, broken=broken)
     assert not made.broken, "\n".join(line for lines in made.broken.values() for line in lines[:3])
-    assert not (set(BLOWS) | set(CREATES)) - set(made.seen)
+    if LONG >= ENOUGH:
+        assert not (set(BLOWS) | set(CREATES)) - set(made.seen)

@@ -1,11 +1,7 @@
 """A harness that cannot fail proves nothing: each planted bug must be caught, by the test that is named.
 
 Every file of `planted/` is a patch whose first line names that test. It is applied to a copy of the program,
-which the test then drives; `pytest -m long tests/crash/test_planted.py -k no-intent` plays one. Two of the
-twenty bugs of `docs/reliability.md` are planted otherwise: a marker with the attempt's number is what
-`contract.md` asks for by now, so that in its place stands one that a wiped database would not make again; and
-a lease from `now()` is the same here as one by `clock_timestamp()`, since each transaction reads the clock in
-its first statement, so that it is not planted.
+which the test then drives; `pytest -m long tests/crash/test_planted.py -k no-intent` plays one.
 """
 
 import os
@@ -48,7 +44,7 @@ def play(package: Path, test: str) -> "subprocess.CompletedProcess[str]":
     env = {**os.environ, "PYTHONPATH": str(package), "CRASH_PACKAGE": str(package), "CRASH_SEED": "1"}
     env.pop("CRASH_RESULTS", None)
     program = str(Path(sys.executable).with_name("pytest"))
-    command = [program, "-q", "-x", "-p", "no:cacheprovider", "--timeout=900", test]
+    command = [program, "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--timeout=900", test]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 

@@ -109,8 +109,8 @@ def _bound(hit: Sequence[Mapping[str, Any]]) -> str:
     if bad or not runs or not kills:
         return f"**{bad} findings in {runs} runs.**"
     return (
-        f"None of {runs} runs was bought twice, lost or judged wrongly over {len(hit)} hits, {kills} of them "
-        f"deadly: at 95 % the rate is below 3/{runs} = {3 / runs:.2%} of the runs, and 3/{len(hit)} = "
+        f"None of {runs} runs was bought twice, lost or judged wrongly over {len(hit)} hits and {kills} "
+        f"kills: at 95 % the rate is below 3/{runs} = {3 / runs:.2%} of the runs, and 3/{len(hit)} = "
         f"{3 / len(hit):.2%} of the hits."
     )
 

@@ -33,7 +33,7 @@ class JobFiles:
         # The folder: a watched file would be lost at its first atomic replacement.
         folders = {path.parent for path in files}
         # Its thread cannot be cancelled: without the event the end would wait for it, up to 5 s.
-        async for _ in awatch(*folders, recursive=False, debounce=400, step=200, stop_event=stop):
+        async for _ in awatch(*folders, recursive=False, debounce=800, step=400, stop_event=stop):
             changed()
 
     async def news(self, now: Manifest) -> Manifest | None:

@@ -11,7 +11,7 @@ from orchestrator.store.database import CHANNEL, Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.store")
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.4
 RECONNECT_SECONDS = 5.0
 
 

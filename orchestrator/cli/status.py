@@ -107,6 +107,8 @@ def hook_note(hook: Mapping[str, Any]) -> str:
 
 
 def _looks(account: Mapping[str, Any]) -> str:
+    if account["next_poll_at"] is None:
+        return f"{account['provider']}: not looked at yet"
     usual, following = account["poll_interval"], until(account["next_poll_at"])
     following = following if following == "now" else f"in {following}"
     if account["reason"]:  # it fails, so that its interval does not hold

@@ -101,6 +101,12 @@ def test_tables_for_people(place: Place) -> None:
     assert "ORCHESTRATOR_POLL_INTERVAL" in config.out
 
 
+def test_an_account_that_nobody_looked_at_says_so(place: Place) -> None:
+    place.write(cartesia("busy", dataset="stuck-me"))
+    place("apply", "-y")
+    assert "cartesia: not looked at yet" in place("status").err
+
+
 def test_help_of_everything(place: Place) -> None:
     calls: list[tuple[str, ...]] = [(name, "--help") for name in COMMANDS]
     calls += [(group, name, "-h") for group, names in GROUPS.items() for name in names]

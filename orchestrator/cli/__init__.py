@@ -33,6 +33,7 @@ COMMANDS = {
     "resolve": "Decide about a run whose answer was lost.",
     "audit": "Show what each account holds that no job knows.",
     "providers": "Show what each provider can do, and how its account stands.",
+    "doctor": "Try whether everything works here.",
     "hooks": "Try hooks, see deliveries, make a secret.",
     "db": "Upgrade, check or back up the database.",
     "sandbox": "Serve the emulated providers.",

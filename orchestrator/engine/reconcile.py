@@ -1,7 +1,7 @@
 """Plans: computed, shown, and enacted exactly as they were shown."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -29,7 +29,8 @@ async def preview(store: Store, manifest: Manifest, registry: Registry, *, again
     ]
     specs = await store.declared.specs(replaced) if replaced else {}
     changes = tuple(_with_diff(change, specs) for change in found.changes)
-    return Plan(changes=changes, warnings=warnings(manifest, registry, changes))
+    said = warnings(manifest, registry, (change.account for change in changes))
+    return Plan(changes=changes, warnings=said)
 
 
 def _plan(manifest: Manifest, records: Mapping[str, Record], known: Sequence[Known], *, again: bool) -> Plan:
@@ -42,11 +43,10 @@ def _with_diff(change: Change, specs: Mapping[str, Mapping[str, object]]) -> Cha
     return replace(change, diff=tuple(diff(specs[change.run.id], change.declared.spec)))
 
 
-def warnings(manifest: Manifest, registry: Registry, changes: Sequence[Change]) -> tuple[str, ...]:
-    """Say what a person should know of the accounts that the plan would use."""
+def warnings(manifest: Manifest, registry: Registry, accounts: Iterable[str]) -> tuple[str, ...]:
+    """Say what a person should know of the files, and of those of `accounts` that they declare."""
     said = [str(problem) for problem in manifest.warnings]
-    used = dict.fromkeys(change.account for change in changes if change.account in manifest.accounts)
-    for name in used:
+    for name in dict.fromkeys(name for name in accounts if name in manifest.accounts):
         options = manifest.accounts[name]
         kind = registry[options.kind]
         if kind.lifecycle is not None:

@@ -19,8 +19,10 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+from listener import Listener, listening
 from warm import Forked, Warm, warm
 
+from orchestrator.hooks.webhook import make_secret
 from orchestrator.sandbox import Options, spawn
 
 T = TypeVar("T")
@@ -379,6 +381,14 @@ def _read(screen: FileIO) -> bytes:
         return screen.read(65536) or b""
     except OSError:
         return b""  # the other side is closed
+
+
+@pytest.fixture
+def listener(place: Place) -> Iterator[Listener]:
+    """A receiver of webhooks; the place has its secret in TEAM_HOOK_SECRET."""
+    with listening(make_secret()) as found:
+        place.env["TEAM_HOOK_SECRET"] = found.secret
+        yield found
 
 
 def cartesia(name: str, *lines: str, account: str = "cartesia", **spec: str) -> str:

@@ -14,7 +14,7 @@ from orchestrator.cli._text import count, document, line, plain, table
 from orchestrator.config.manifest import Manifest
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.reconcile import warnings
-from orchestrator.errors import Denied, ManifestError, OrchestratorError, StoreError
+from orchestrator.errors import Denied, ManifestError, OrchestratorError
 from orchestrator.hooks import Hook
 from orchestrator.providers import registry
 from orchestrator.store.database import SAFE_WAL
@@ -116,8 +116,10 @@ async def _try(
     except TimeoutError:
         detail = f"nothing within {CHECK_SECONDS:g} s"
         found[what, name] = Finding(what=what, name=name, state="problem", detail=detail)
-    except StoreError:
-        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        # A driver's or a hook's own fault: the others are told all the same.
+        detail = f"it broke: {type(error).__name__}"
+        found[what, name] = Finding(what=what, name=name, state="problem", detail=detail)
     except OrchestratorError as error:
         found[what, name] = Finding(
             what=what,

@@ -1,19 +1,36 @@
-"""Every test here drives the installed command in a folder of its own."""
+"""Where these tests happen: the installed command in a folder of its own, or an engine on an account."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
-from drive import Place, _client, _url, _warm, place
-from listener import Listener, listening
+from conformance.drivers import FAST
+from drive import _client, _url, _warm, listener, place
 
-from orchestrator.hooks.webhook import make_secret
+from orchestrator.sandbox import spawn
+
+from .watching import Watching, watching
 
 __all__ = ["_client", "_url", "_warm", "listener", "place"]
 
 
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A sandbox for one module alone, so that its counts are that module's."""
+    with spawn(None, FAST) as found:
+        yield found
+
+
 @pytest.fixture
-def listener(place: Place) -> Iterator[Listener]:
-    """A receiver of webhooks; the place has its secret in TEAM_HOOK_SECRET."""
-    with listening(make_secret()) as found:
-        place.env["TEAM_HOOK_SECRET"] = found.secret
+def migrated(_migrated_file: Path) -> Path:
+    """A migrated, empty database to copy."""
+    return _migrated_file
+
+
+@pytest.fixture
+async def watched(
+    request: pytest.FixtureRequest, url: str, tmp_path: Path, migrated: Path
+) -> AsyncIterator[Watching]:
+    """An engine on an account of its own, of the kind that the test is given."""
+    async with watching(request.param, url, tmp_path, migrated) as found:
         yield found

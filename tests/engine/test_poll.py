@@ -1,6 +1,6 @@
 """Polling by the books: requests by the sandbox's ledger, writes by SQLite's own count."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,37 +14,11 @@ from orchestrator.core.plan import Plan
 from orchestrator.core.run import Run, Status
 from orchestrator.sandbox import spawn
 
-from .watching import DONE, FAILED, INTERVAL, WORDS, Watching, watching
+from .watching import DONE, FAILED, INTERVAL, WORDS, Watching, of, watching
 
 PAGED = [kind for kind in KINDS if kind != "cloudflare"]
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """A sandbox for this module alone, so that its counts are ours."""
-    with spawn(None, FAST) as found:
-        yield found
-
-
-@pytest.fixture
-def migrated(_migrated_file: Path) -> Path:
-    """A migrated, empty database to copy."""
-    return _migrated_file
-
-
-@pytest.fixture
-async def watched(
-    request: pytest.FixtureRequest, url: str, tmp_path: Path, migrated: Path
-) -> AsyncIterator[Watching]:
-    """An engine on an account of its own, of the kind that the test is given."""
-    async with watching(request.param, url, tmp_path, migrated) as found:
-        yield found
-
-
-def of(*kinds: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("watched", kinds, indirect=True)
 
 
 @of(*KINDS)

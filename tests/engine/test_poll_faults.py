@@ -1,15 +1,14 @@
 """Every fault of the sandbox against a poll by the real engine: never a status, and always got over."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conformance.drivers import FAST, KINDS
+from conformance.drivers import KINDS
 from conformance.test_drivers_faults import HANGS, HARMLESS, ORDERS
 
 from orchestrator.providers import registry
-from orchestrator.sandbox import spawn
 from orchestrator.sandbox.faults import FAULTS
 
 from .watching import Watching, watching
@@ -32,18 +31,6 @@ def dealt(place: tuple[str, str]) -> list[str]:
 
 def kinds_of(on: str) -> list[str]:
     return [name for name, fault in FAULTS.items() if on in fault.on]
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with spawn(None, FAST) as found:
-        yield found
-
-
-@pytest.fixture
-def migrated(_migrated_file: Path) -> Path:
-    """A migrated, empty database to copy."""
-    return _migrated_file
 
 
 async def endure(watched: Watching, name: str, **order: object) -> None:

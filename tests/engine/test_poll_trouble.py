@@ -1,48 +1,21 @@
 """An account in trouble: who is told, whom a person may hurry, and what the provider itself asked for."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conformance.drivers import FAST, KINDS
+from conformance.drivers import KINDS
 from structlog.testing import capture_logs
 
 from orchestrator.config.load import load
 from orchestrator.engine import report
 from orchestrator.engine.opening import kinds
-from orchestrator.sandbox import spawn
 from orchestrator.store.store import alive
 
-from .watching import INTERVAL, Watching, watching
+from .watching import INTERVAL, Watching, of, watching
 
 SECOND = timedelta(seconds=1)
 WEEK = timedelta(days=7)
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with spawn(None, FAST) as found:
-        yield found
-
-
-@pytest.fixture
-def migrated(_migrated_file: Path) -> Path:
-    """A migrated, empty database to copy."""
-    return _migrated_file
-
-
-@pytest.fixture
-async def watched(
-    request: pytest.FixtureRequest, url: str, tmp_path: Path, migrated: Path
-) -> AsyncIterator[Watching]:
-    """An engine on an account of its own, of the kind that the test is given."""
-    async with watching(request.param, url, tmp_path, migrated) as found:
-        yield found
-
-
-def of(*kinds: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("watched", kinds, indirect=True)
 
 
 async def rest(watched: Watching) -> timedelta:

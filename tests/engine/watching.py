@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conformance.drivers import CASES, Bench
 from core.make import a_record
 from store.make import Clock, put, rows
@@ -172,3 +173,8 @@ async def watching(
         finally:
             bench.close()
             await engine.close()
+
+
+def of(*kinds: str) -> pytest.MarkDecorator:
+    """Play a test on an account of each of these kinds."""
+    return pytest.mark.parametrize("watched", kinds, indirect=True)

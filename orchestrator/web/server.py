@@ -16,7 +16,9 @@ from orchestrator.web.listen import BACKLOG, Listener
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.web")
 
 CONNECTIONS: Final = 200
-"""More are cut off, so that they never use up the files that the daemon itself needs."""
+"""How many there may be at once, so that they never use up the files that the daemon itself needs."""
+PATIENCE_SECONDS: Final = 10
+"""How long the head of a request may take: from the connection's first moment, or from the last answer."""
 END_SECONDS: Final = 1
 """How long an answer that is under way may take when the daemon ends."""
 
@@ -25,14 +27,32 @@ class _Protocol(H11Protocol):
     """One connection."""
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection, while there are not too many."""
+        """Take a connection; where there are too many, one that has nothing to be answered gives way."""
         super().connection_made(transport)
+        self.waits_since = self.loop.time()
         if len(self.connections) > CONNECTIONS:
-            transport.abort()
-        # Until its first byte it is as idle as between two requests, and is closed as soon.
+            waiting = [one for one in self.connections if isinstance(one, _Protocol) and one.waits]
+            oldest = min(waiting, key=lambda one: one.waits_since)
+            self.connections.discard(oldest)  # at once: its end is told later
+            oldest.transport.abort()
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
+
+    @property
+    def waits(self) -> bool:
+        """No whole request is here that still has to be answered."""
+        return self.cycle is None or self.cycle.more_body or self.cycle.response_complete
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; unlike the original, only the end of a head stops the clock, not any byte of it."""
+        self.conn.receive_data(data)
+        self.handle_events()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self.waits_since = self.loop.time()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP in the form of every other answer."""
@@ -53,7 +73,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: App, listener: Listener) -> None:
+async def serve(app: App, listener: Listener, *, patience: int = PATIENCE_SECONDS) -> None:
     """Answer on `listener` until cancelled; what is under way then still gets its answer."""
     config = uvicorn.Config(
         app,
@@ -66,6 +86,7 @@ async def serve(app: App, listener: Listener) -> None:
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=patience,
         timeout_graceful_shutdown=END_SECONDS,
     )
     server = _Server(config)

@@ -18,6 +18,11 @@ import httpx
 TOKEN = "token-of-these-tests"
 AUTH = {"authorization": f"Bearer {TOKEN}"}
 SECONDS = 30
+HALF = (
+    "POST /api/v1/jobs/narrator/cancel HTTP/1.1\r\nhost: localhost\r\n"
+    f"authorization: Bearer {TOKEN}\r\ncontent-length: 2\r\n\r\n{{"
+)
+"""A request whose last byte never comes."""
 JOBS = """
 [orchestrator]
 project = "web-tests"

@@ -2,17 +2,21 @@
 
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
 import httpx
 import pytest
 
+from orchestrator.config.manifest import Settings
 from orchestrator.web.guard import HEADERS, Gate, Message, Receive, Send, guarded
-from orchestrator.web.server import CONNECTIONS
+from orchestrator.web.listen import listening
+from orchestrator.web.server import CONNECTIONS, serve
 
-from .daemon import AUTH, TOKEN, Daemon, running, until
+from .daemon import AUTH, HALF, TOKEN, Daemon, running
 
 CANCEL = "/api/v1/jobs/narrator/cancel"
 OURS = dict(HEADERS)
@@ -231,12 +235,50 @@ def test_a_body_has_an_end(settled: Daemon) -> None:
     assert settled.client.get("/healthz").status_code == 200
 
 
-def test_connections_have_an_end(exposed: Daemon) -> None:
+def test_half_open_connections_keep_no_complete_request_out(exposed: Daemon) -> None:
     place = ("127.0.0.1", urlsplit(exposed.url).port or 0)
+    opening = f"GET /healthz HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\nx-rest: "
     with ExitStack() as stack:
-        links = [stack.enter_context(socket.create_connection(place, 20)) for _ in range(CONNECTIONS + 1)]
-        assert links[-1].recv(1) == b""
-    until(lambda: exposed.client.get("/healthz", headers=AUTH).status_code == 200)
+        links = [stack.enter_context(socket.create_connection(place, 20)) for _ in range(CONNECTIONS + 50)]
+        for link in links:
+            with suppress(ConnectionError):
+                link.sendall(opening.encode())
+        for _ in range(10):
+            answer = httpx.get(exposed.client.base_url.join("/healthz"), headers=AUTH, trust_env=False)
+            assert answer.json() == {"status": "ok"}
+        for link in links[:50]:  # the oldest had to go
+            assert _received(link) == b""
+        links[-1].sendall(b"late\r\nconnection: close\r\n\r\n")  # the youngest still counts
+        assert _received(links[-1]).startswith(b"HTTP/1.1 200 ")
+
+
+def _received(link: socket.socket) -> bytes:
+    try:
+        return link.recv(65536)
+    except ConnectionResetError:
+        return b""
+
+
+@pytest.mark.parametrize(
+    "opening", [b"", b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ", HALF.encode()]
+)
+async def test_a_request_that_drips_in_for_ever_is_cut(opening: bytes) -> None:
+    async def answer(scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    with listening(Settings(project="p", listen="127.0.0.1:0"), {}) as listener:
+        assert listener is not None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(serve, answer, listener, patience=1))
+            async with await anyio.connect_tcp("127.0.0.1", urlsplit(listener.url).port or 0) as link:
+                await link.send(opening)
+                with anyio.fail_after(20), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                    while True:
+                        with anyio.move_on_after(0.05):
+                            await link.receive()
+                        await link.send(b"x" if opening else b"")
+            tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .daemon import JOBS, TOKEN, document, orchestrator, running, until
+from .daemon import HALF, JOBS, document, orchestrator, running, until
 
 DEFAULT = 8787
-HALF = (
-    "POST /api/v1/jobs/narrator/cancel HTTP/1.1\r\nhost: localhost\r\n"
-    f"authorization: Bearer {TOKEN}\r\ncontent-length: 2\r\n\r\n{{"
-)
-"""A request whose last byte never comes."""
 
 
 @pytest.fixture

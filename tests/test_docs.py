@@ -152,7 +152,8 @@ def test_a_provider_is_told_in_full(kind: str) -> None:
     driver = provider_registry()[kind]
     told = section(PROVIDERS, driver.title)
     own = set(driver.Options.model_fields) - set(AccountOptions.model_fields)
-    for word in {*own, *_fields(driver), *driver.credentials.values(), *driver.words}:
+    variables = {name for names in driver.credentials.values() for name in names}
+    for word in {*own, *_fields(driver), *variables, *driver.words}:
         assert f"`{word}`" in told or f"`{word} " in told, word
     assert driver.docs in told
     assert {name for name in driver.steps if "." not in name} <= set(re.findall(r"`(\w+)`", told))

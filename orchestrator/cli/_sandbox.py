@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
 import httpx
@@ -74,5 +75,5 @@ def under(manifest: Manifest, url: str) -> tuple[Manifest, Mapping[str, str]]:
         interval = min(manifest.poll_interval(name), POLL)
         changed = {**none, "base_url": f"{url}/{PATHS[options.kind]}", "poll_interval": interval}
         accounts[name] = options.model_copy(update=changed)
-        env |= dict.fromkeys(kind.credentials.values(), "sandbox")
+        env |= dict.fromkeys(chain.from_iterable(kind.credentials.values()), "sandbox")
     return replace(manifest, accounts=accounts), env

@@ -62,7 +62,7 @@ def _kind(kind: type[Provider]) -> dict[str, Any]:
         "cancel": kind.can("cancel"),
         "delete": kind.can("delete"),
         "steps": list(kind.steps),
-        "credentials": list(kind.credentials.values()),
+        "credentials": [name for names in kind.credentials.values() for name in names],
         "docs": kind.docs,
         "ended": lifecycle
         and {

@@ -92,8 +92,8 @@ class Provider(ABC):
     title: ClassVar[str]
     base_url: ClassVar[str]
     docs: ClassVar[str]
-    credentials: ClassVar[Mapping[str, str]] = {}
-    """Keys of `Options` that hold a secret, and the environment variable that stands in for each."""
+    credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Keys of `Options` that hold a secret, and the variables that may stand in for each, in order."""
     Options: ClassVar[type[AccountOptions]] = AccountOptions
     Spec: ClassVar[type[Spec]]
     words: ClassVar[Mapping[str, Status]]
@@ -213,10 +213,11 @@ def asked_for(snapshot: Snapshot, remote_id: str) -> Snapshot:
     return snapshot
 
 
-def bearer(secrets: Mapping[str, Secret], key: str, variable: str) -> Mapping[str, str]:
+def bearer(secrets: Mapping[str, Secret], key: str, variables: Sequence[str]) -> Mapping[str, str]:
     """Return the header of a bearer token, or raise `Denied` and say where to put one."""
     if key not in secrets:
-        raise Denied(f'no credential: set {variable}, or {key} = {{ env = "…" }} in the account\'s table')
+        usual = " or ".join(variables)
+        raise Denied(f'no credential: set {usual}, or {key} = {{ env = "…" }} in the account\'s table')
     return {"Authorization": f"Bearer {secrets[key].reveal()}"}
 
 
@@ -238,8 +239,12 @@ async def open_provider(
     try:
         headers = kind.headers(options, secrets)
     except Denied:  # what the table leaves out may be in the environment
-        usual = {key: vault.env[name] for key, name in kind.credentials.items() if vault.env.get(name)}
-        secrets = {**{key: Secret(value) for key, value in usual.items()}, **secrets}
+        usual = {
+            key: Secret(value)
+            for key, names in kind.credentials.items()
+            if (value := next(filter(None, map(vault.env.get, names)), None))
+        }
+        secrets = {**usual, **secrets}
         headers = kind.headers(options, secrets)
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
         raise Denied("a credential holds characters that no header can carry")

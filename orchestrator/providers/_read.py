@@ -107,6 +107,9 @@ def words(payload: Any) -> str:
     match payload:
         case str():
             return payload
+        # Oxen's server: beside these, its status_message is only a code such as bad_request.
+        case {"error": {"detail": str(said)}} | {"status_description": str(said)} if said:
+            return said
         case {"message": str(said)} | {"status_message": str(said)} if said:
             return said
         case {"errors": [*errors]} if errors:

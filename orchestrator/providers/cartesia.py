@@ -45,7 +45,7 @@ class Cartesia(Provider):
     title = "Cartesia"
     base_url = "https://api.cartesia.ai"
     docs = "https://docs.cartesia.ai/api-reference/fine-tunes/create"
-    credentials: ClassVar[Mapping[str, str]] = {"api_key": "CARTESIA_API_KEY"}
+    credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("CARTESIA_API_KEY",)}
     Options = Options
     Spec = Spec
     words: ClassVar[Mapping[str, Status]] = {

@@ -70,10 +70,10 @@ class Cloudflare(Provider):
     title = "Cloudflare Workers AI"
     base_url = "https://api.cloudflare.com/client/v4"
     docs = f"{_API}/methods/create"
-    credentials: ClassVar[Mapping[str, str]] = {
-        "api_token": "CLOUDFLARE_API_TOKEN",
-        "email": "CLOUDFLARE_EMAIL",
-        "api_key": "CLOUDFLARE_API_KEY",
+    credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "api_token": ("CLOUDFLARE_API_TOKEN",),
+        "email": ("CLOUDFLARE_EMAIL",),
+        "api_key": ("CLOUDFLARE_API_KEY",),
     }
     Options = Options
     Spec = Spec

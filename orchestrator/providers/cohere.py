@@ -122,7 +122,8 @@ class Cohere(Provider):
     title = "Cohere"
     base_url = "https://api.cohere.com"
     docs = "https://docs.cohere.com/v1/reference/createfinetunedmodel"
-    credentials: ClassVar[Mapping[str, str]] = {"api_key": "CO_API_KEY"}
+    # The order in which its SDK looks for them.
+    credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("CO_API_KEY", "COHERE_API_KEY")}
     Options = Options
     Spec = Spec
     # STATUS_UNSPECIFIED is left out on purpose: it says nothing.

@@ -98,7 +98,7 @@ class Oxen(Provider):
     title = "Oxen.ai"
     base_url = "https://hub.oxen.ai"
     docs = f"{_DOCS}/fine_tunes/create-a-fine-tune-job"
-    credentials: ClassVar[Mapping[str, str]] = {"api_key": "OXEN_API_KEY"}
+    credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("OXEN_API_KEY",)}
     Options = Options
     Spec = Spec
     words: ClassVar[Mapping[str, Status]] = {

@@ -17,7 +17,7 @@ COURSE = Course(work=("created", "training"), done=("completed",), failed="faile
 _NEW: Mapping[str, Field] = {
     name: Field(required=True) for name in ("name", "description", "language", "model_id", "dataset")
 }
-_DATASET: Mapping[str, Field] = {"name": Field(required=True), "description": Field()}
+_DATASET: Mapping[str, Field] = {"name": Field(required=True), "description": Field(required=True)}
 _CURSORS = {"limit": whole(1, 100), "starting_after": text, "ending_before": text}
 
 
@@ -103,7 +103,6 @@ def dataset_create(desk: Desk, call: Call) -> Reply:
     read_query(call, {})
     fields = call.document()
     check_object(fields, _DATASET)
-    fields.setdefault("description", "")
     item = desk.make(call, fields, item_id=f"ds_{uuid.uuid4().hex}", kind="dataset")
     return Reply(document=_dataset(desk, item))
 
@@ -120,11 +119,11 @@ def dataset_list(desk: Desk, call: Call) -> Reply:
 
 
 def dataset_update(desk: Desk, call: Call) -> Reply:
-    """Change a dataset's name or description."""
+    """Change a dataset's name and description; both must be sent."""
     read_query(call, {})
     item = desk.find(call, call.args["id"], "dataset")
     fields = call.document()
-    check_object(fields, {"name": Field(), "description": Field()})
+    check_object(fields, _DATASET)
     item.fields.update(fields)
     desk.put(item)
     return Reply(document=_dataset(desk, item))

@@ -75,11 +75,12 @@ def create(desk: Desk, call: Call) -> Reply:
 
 
 def listing(desk: Desk, call: Call) -> Reply:
-    """Give all of the account's records: there are no pages."""
+    """Give all of the account's records: there are no pages, and `public` is not told."""
     read_query(call, {})
     now = desk.clock.now()
     items = desk.shelf("cloudflare", call.account).walk(now, newest=False)
-    return _envelope([show(desk, item) for item in items])
+    rows = [show(desk, item) for item in items]
+    return _envelope([{key: value for key, value in row.items() if key != "public"} for row in rows])
 
 
 def public(desk: Desk, call: Call) -> Reply:
@@ -101,7 +102,10 @@ def public(desk: Desk, call: Call) -> Reply:
 
 
 def upload(desk: Desk, call: Call) -> Reply:
-    """Take one of the two files of an adapter; what was taken once cannot be changed."""
+    """Take one of the two files of an adapter; what was taken once cannot be changed.
+
+    How a repeated file is answered is not documented: it is refused, or taken for done where so chosen.
+    """
     read_query(call, {})
     item = _by_id_or_name(desk, call)
     parts = call.parts()
@@ -110,12 +114,13 @@ def upload(desk: Desk, call: Call) -> Reply:
     name = parts["file_name"].content.decode("utf-8", "replace")
     if name not in FILES:
         raise Refusal(400, f"file_name must be {FILES[0]} or {FILES[1]}, not {name}")
-    if name in item.extra:
+    if name in item.extra and desk.options.cloudflare_repeat == "refuse":
         raise Refusal(400, f"the asset {name} already exists and cannot be changed")
     _check_file(name, parts["file"])
-    item.extra[name] = parts["file"].summary()
-    item.extra["modified"] = desk.clock.now()
-    desk.put(item)
+    if name not in item.extra:
+        item.extra[name] = parts["file"].summary()
+        item.extra["modified"] = desk.clock.now()
+        desk.put(item)
     return _envelope({"id": item.id, "finetune_id": item.id, "file_name": name, "bucket_name": "finetunes"})
 
 

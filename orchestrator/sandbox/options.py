@@ -15,6 +15,7 @@ class Options:
     cartesia_order: str = "newest"  # newest | oldest first in Cartesia's lists
     oxen_page: int = 10
     oxen_resource: str = "string"  # string | object: the two documented shapes of a full job's `resource`
+    cloudflare_repeat: str = "refuse"  # refuse | accept a file that a finetune has already
     cohere_page: int = 50
 
     def __post_init__(self) -> None:
@@ -22,6 +23,7 @@ class Options:
             "clock": ("wall", "manual"),
             "cartesia_order": ("newest", "oldest"),
             "oxen_resource": ("string", "object"),
+            "cloudflare_repeat": ("refuse", "accept"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

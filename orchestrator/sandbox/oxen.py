@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from orchestrator.sandbox.check import Field, bearer, check_object, no_body, one_of, read_query, text, whole
 from orchestrator.sandbox.clock import stamp
 from orchestrator.sandbox.desk import Desk
+from orchestrator.sandbox.oxen_files import branch, branch_create, branches, metadata, upload
 from orchestrator.sandbox.oxen_show import COURSE, full, short, word
 from orchestrator.sandbox.provider import Provider, Route
 from orchestrator.sandbox.shelf import Item, Shelf
@@ -51,6 +52,7 @@ _CHANGES: Mapping[str, Field] = {
     "display_name": Field(),
     "description": Field(),
 }
+_CODES: Mapping[int, str] = {400: "bad_request", 404: "resource_not_found"}
 _LIST = {
     "page": whole(1, 1_000_000),
     "page_size": whole(1, 100),
@@ -70,9 +72,11 @@ def admit(call: Call) -> str:
 
 
 def complain(refusal: Refusal) -> Reply:
-    """Word a refusal in Oxen's envelope."""
-    body = {"status": "error", "status_message": refusal.reason, "error": {"type": refusal.code}}
-    return Reply(status=refusal.status, document=body)
+    """Word a refusal in Oxen's envelope: the server's `status_message` is a code, the words are `detail`."""
+    code = _CODES.get(refusal.status, refusal.code)
+    error = {"type": code, "title": code.replace("_", " ").capitalize(), "detail": refusal.reason}
+    document = {"status": "error", "status_message": code, "error": error}
+    return Reply(status=refusal.status, document=document)
 
 
 def _envelope(fine_tune: Fields, status: int = 200) -> Reply:
@@ -235,26 +239,6 @@ def train_status(desk: Desk, call: Call) -> Reply:
     return Reply(document={"status": "success", "fine_tune_id": item.id, "train_status": word(desk, item)})
 
 
-def upload(desk: Desk, call: Call) -> Reply:
-    """Commit one file to a branch; every upload is a commit of its own."""
-    read_query(call, {})
-    parts = call.parts()
-    unknown = sorted(set(parts) - {"file", "files[]", "message", "name", "email"})
-    file = parts.get("file", parts.get("files[]"))
-    if unknown or file is None:
-        raise Refusal(400, f"the form must hold file, and may hold message, name, email; not {unknown}")
-    summary = {**file.summary(), "branch": call.args["branch"], "path": call.args["path"]}
-    item = desk.make(call, {"file": summary}, kind="file")
-    return Reply(
-        document={
-            "status": "success",
-            "status_message": "resource_created",
-            "commit": {"id": item.id},
-            "file": summary,
-        }
-    )
-
-
 def seed(desk: Desk, call: Call, fields: Fields) -> Item:
     """Make a job with no request, already run."""
     standard = {"resource": "main/train.parquet", "base_model": "seeded", "script_type": "text_generation"}
@@ -285,7 +269,11 @@ OXEN = Provider(
         Route("GET", f"{_JOB}/logs", "logs", logs),
         Route("GET", f"{_JOB}/checkpoints", "checkpoints", checkpoints),
         Route("GET", f"{_JOB}/train_status", "train_status", train_status),
-        Route("PUT", f"{_REPO}/file/{{branch}}/{{path*}}", "upload", upload),
+        Route("PUT", f"{_REPO}/file/{{resource*}}", "upload", upload),
+        Route("GET", f"{_REPO}/metadata/{{resource*}}", "metadata", metadata),
+        Route("GET", f"{_REPO}/branches", "branches", branches),
+        Route("POST", f"{_REPO}/branches", "branch_create", branch_create),
+        Route("GET", f"{_REPO}/branches/{{name*}}", "branch", branch),
     ),
     admit=admit,
     complain=complain,

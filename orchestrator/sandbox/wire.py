@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,16 +81,15 @@ class Call:
             raise Refusal(400, "the body must be a JSON object")
         return value
 
-    def parts(self) -> dict[str, Part]:
-        """Read the body as a form, or refuse; a field that occurs twice is refused."""
+    def form(self) -> list[Part]:
+        """Read the body as a form, or refuse."""
         if self.media_type() != "multipart/form-data":
             raise Refusal(400, "the content type must be multipart/form-data")
-        found: dict[str, Part] = {}
-        for part in _split(self.body, self.header("content-type")[0]):
-            if part.name in found:
-                raise Refusal(400, f"the form field {part.name} occurs twice")
-            found[part.name] = part
-        return found
+        return list(_split(self.body, self.header("content-type")[0]))
+
+    def parts(self) -> dict[str, Part]:
+        """Read the body as a form whose fields occur once each, or refuse."""
+        return by_name(self.form())
 
     def summary(self) -> Any:
         """Describe the body for the ledger: JSON as it is, files by name, size and hash."""
@@ -100,10 +99,20 @@ class Call:
             if self.media_type() == "application/json":
                 return self.document()
             if self.media_type() == "multipart/form-data":
-                return {"parts": [part.summary() for part in self.parts().values()]}
+                return {"parts": [part.summary() for part in self.form()]}
         except Refusal:
             pass  # an unreadable body is still recorded, as bytes
         return {"size": len(self.body), "sha256": hashlib.sha256(self.body).hexdigest()}
+
+
+def by_name(parts: Iterable[Part]) -> dict[str, Part]:
+    """Give the parts by their names, or refuse where a name occurs twice."""
+    found: dict[str, Part] = {}
+    for part in parts:
+        if part.name in found:
+            raise Refusal(400, f"the form field {part.name} occurs twice")
+        found[part.name] = part
+    return found
 
 
 def _no_constant(word: str) -> None:

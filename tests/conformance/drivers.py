@@ -195,7 +195,7 @@ async def opened(
     table = {"kind": kind, "base_url": url + case.prefix, "requests_per_second": 10_000.0, **case.options}
     if case.place:
         table[case.place] = account
-    variable = cls.credentials.get("api_token", cls.credentials["api_key"])
+    variable, *_ = cls.credentials.get("api_token", cls.credentials["api_key"])
     vault = Vault(root=folder, env={variable: key or f"{account}:{KEY}"})
     options = cls.Options.model_validate(table)
     provider = await open_provider(cls, options, vault, deadline=deadline, upload_deadline=deadline)

@@ -38,7 +38,7 @@ async def at(kind: str, url: str, folder: Path, *, deadline: float = 5.0) -> Asy
     table = {"kind": kind, "base_url": url, "requests_per_second": 10_000.0, **case.options}
     if case.place:
         table[case.place] = "place"
-    variable = cls.credentials.get("api_token", cls.credentials["api_key"])
+    variable, *_ = cls.credentials.get("api_token", cls.credentials["api_key"])
     vault = Vault(root=folder, env={variable: KEY})
     provider = await open_provider(
         cls, cls.Options.model_validate(table), vault, deadline=deadline, upload_deadline=deadline

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.run import Status
 from orchestrator.errors import Denied, Missing, Rejected
 from orchestrator.providers import registry
-from orchestrator.sandbox import spawn
+from orchestrator.sandbox import Options, spawn
 
 from .drivers import CASES, FAST, KEY, KINDS, Bench, opened
 
@@ -75,6 +75,17 @@ async def test_a_step_repeated_is_done(bench: Bench) -> None:
     assert bench.ledger()["paid"][bench.kind].count(made.remote_id) <= 1
     # Nobody says what a second `run` does, so that it is never asked for.
     assert [entry["operation"] for entry in bench.requests()].count("run") <= 1
+
+
+async def test_a_repeated_asset_that_cloudflare_takes_again_is_done(tmp_path: Path) -> None:
+    with spawn(None, Options(stage_seconds=0, cloudflare_repeat="accept")) as address:
+        async with opened("cloudflare", address, tmp_path) as bench:
+            made = await bench.provider.create(bench.run("twice"))
+            run = bench.run("twice", remote_id=made.remote_id)
+            for name in [name for name in bench.provider.steps for _ in range(2)]:
+                last = await bench.provider.step(name, run)
+            assert last is not None
+            assert last.status is Status.SUCCEEDED
 
 
 async def test_the_marker_comes_back_or_the_fields_do(bench: Bench) -> None:

@@ -158,7 +158,7 @@ async def watching(
     )
     clock = Clock()
     clock.now = datetime.now(UTC)
-    variable = registry()[kind].credentials.get("api_token", registry()[kind].credentials["api_key"])
+    variable, *_ = registry()[kind].credentials.get("api_token", registry()[kind].credentials["api_key"])
     env = {variable: f"{name}:canary-key-0123456789"}
     async with Database(f"sqlite:///{path}", clock=clock) as database:
         store = Store(database, "acme", owner=owner)

@@ -184,7 +184,20 @@ async def test_a_missing_credential_is_denied_and_named(kind: str, tmp_path: Pat
     options = cls.Options.model_validate({"kind": kind, **TABLES[kind]})
     with pytest.raises(Denied) as caught:
         await open_provider(cls, options, Vault(root=tmp_path, env={}))
-    assert all(name in caught.value.message for name in cls.credentials.values())
+    assert all(name in caught.value.message for names in cls.credentials.values() for name in names)
+
+
+async def test_cohere_looks_for_its_key_where_its_sdk_does(tmp_path: Path) -> None:
+    cls = registry()["cohere"]
+    for names in (("COHERE_API_KEY",), ("CO_API_KEY", "COHERE_API_KEY")):
+        vault = Vault(root=tmp_path, env={"CO_API_KEY": "", **{name: f"key-of-{name}" for name in names}})
+        async with canned(reply(200, b'{"finetuned_models": []}')) as server:
+            options = cls.Options.model_validate({"kind": "cohere", "base_url": server.url})
+            provider = await open_provider(cls, options, vault)
+            await provider.list()
+            await provider.close()
+        [request] = server.requests
+        assert f"bearer key-of-{names[0]}".lower() in request.decode().lower()
 
 
 async def test_a_reference_that_leads_nowhere_is_denied(tmp_path: Path) -> None:

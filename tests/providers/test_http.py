@@ -87,6 +87,11 @@ async def test_an_endpoint_that_is_unknown_is_gone() -> None:
         (b'{"message": "no such voice", "title": "Bad"}', "no such voice"),
         (b'{"title": "Bad"}', "Bad"),
         (b'{"status": "error", "status_message": "bad data"}', "bad data"),
+        (
+            b'{"status_message": "bad_request", "error": {"title": "Bad Request", "detail": "not both"}}',
+            "not both",
+        ),
+        (b'{"status_message": "resource_not_found", "status_description": "no such repo"}', "no such repo"),
         (b'{"success": false, "errors": [{"code": 1, "message": "a"}, {"message": "b"}]}', "a; b"),
         (b'{"error": {"message": "inner"}}', "inner"),
         (b"plain text", "plain text"),

@@ -51,6 +51,7 @@ def test_cloudflare(sandbox: Box) -> None:
         listed = client.ai.finetunes.list(account_id="acc")
         assert isinstance(listed, list)  # the SDK types it as one object, yet gives what it gets
         assert [row.name for row in listed] == ["n"]
+        assert set(listed[0].to_dict()) == set(type(listed[0]).model_fields)
         assert [row.id for row in client.ai.finetunes.public.list(account_id="acc", limit=5)] == [made.id]
     with cloudflare.Cloudflare(
         api_email="a@b.c", api_key="k", base_url=f"{sandbox.url}/cloudflare/client/v4"

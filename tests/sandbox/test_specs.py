@@ -38,7 +38,8 @@ def test_answers_match_the_specification(shared: Box, provider: str) -> None:
     check(provider, made, reply.json())
     document = shared.lists(provider)
     for value in [document] if provider == "cartesia" else rows(document):
-        check(provider, listed, value)
+        # The specification is of a create; in a list of Cloudflare's the SDK has no `public`.
+        check(provider, listed, {**value, "public": False} if provider == "cloudflare" else value)
 
 
 def test_pages_by_default() -> None:

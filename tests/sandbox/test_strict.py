@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.sandbox import Options, spawn
+
 from .box import CARTESIA_JOB, COHERE_JOB, CREATES, HEADERS, Box
 
 
@@ -124,6 +126,103 @@ def test_cloudflare_assets(sandbox: Box) -> None:
     assert "already exists" in again["errors"][0]["message"]
     parts = sandbox.ledger(provider="cloudflare")["requests"][-2]["body"]["parts"]
     assert [part["size"] for part in parts] == [25, 6]
+
+
+def test_cloudflare_may_take_a_repeated_asset_for_done() -> None:
+    with spawn(None, Options(cloudflare_repeat="accept")) as url, Box(url).client as client:
+        base = CREATES["cloudflare"][0]
+        made = client.post(base, json=CREATES["cloudflare"][1]).json()["result"]
+        name = "adapter_model.safetensors"
+        for content in (b"first", b"second"):
+            form = {"data": {"file_name": name}, "files": {"file": (name, content)}}
+            sent = client.post(f"{base}/{made['id']}/finetune-assets", **form)  # type: ignore[arg-type] # two kinds in one dict
+            assert sent.json()["success"]
+
+
+def test_cartesia_datasets_have_both_their_fields(shared: Box) -> None:
+    assert "description" in refused(shared, 400, method="POST", url="/cartesia/datasets/", json={"name": "n"})
+    made = shared.client.post("/cartesia/datasets/", json={"name": "n", "description": ""}).json()
+    path = f"/cartesia/datasets/{made['id']}"
+    for name in ("name", "description"):
+        assert "missing field" in refused(shared, 400, method="PATCH", url=path, json={name: "x"})
+    assert shared.client.get(path).json() == made
+
+
+OXEN = "/oxen/api/repos/acme/files"
+FILE = {"file": ("a.jsonl", b"{}\n")}
+Parts = list[tuple[str, tuple[str, bytes]]]
+
+
+def test_oxen_takes_one_file_to_a_path_or_several_into_a_directory(sandbox: Box) -> None:
+    client = sandbox.client
+    first = client.put(
+        f"{OXEN}/file/main/data/a.jsonl", files=FILE, data={"message": "m", "name": "n"}
+    ).json()
+    assert set(first) == {"status", "status_message", "commit"}
+    assert first["status_message"] == "resource_created"
+    assert (first["commit"]["message"], first["commit"]["author"]) == ("m", "n")
+    several: Parts = [("files[]", ("b.jsonl", b"b")), ("files[]", ("../c.jsonl", b"cc"))]
+    second = client.put(f"{OXEN}/file/main/data", files=several).json()["commit"]
+    assert second["message"] == "Auto-commit files to data"
+    assert second["parent_ids"] == [first["commit"]["id"]]
+    parts = sandbox.ledger(provider="oxen")["requests"][-1]["body"]["parts"]
+    assert [part["field"] for part in parts] == ["files[]", "files[]"]
+    client.put(f"{OXEN}/file/main/data", files=FILE).raise_for_status()  # into what is a directory by now
+    for name, size in (("a.jsonl", 3), ("b.jsonl", 1), ("..c.jsonl", 2)):
+        entry = client.get(f"{OXEN}/metadata/main/data/{name}").json()["entry"]
+        assert (entry["filename"], entry["size"], entry["is_dir"], len(entry["hash"])) == (
+            name,
+            size,
+            False,
+            32,
+        )
+    assert client.get(f"{OXEN}/metadata/main/data").json()["entry"]["is_dir"]
+    assert client.get(f"{OXEN}/metadata/main/data/none").status_code == 404
+    client.put(f"{OXEN}/file/main", files=several).raise_for_status()
+    assert client.get(f"{OXEN}/metadata/main/b.jsonl").status_code == 200
+
+
+def test_oxen_knows_its_branches(sandbox: Box) -> None:
+    client = sandbox.client
+    assert client.get(f"{OXEN}/metadata/main/a.jsonl").status_code == 404
+    commit = client.put(f"{OXEN}/file/trunk/a.jsonl", files=FILE).json()["commit"]["id"]
+    assert refused(sandbox, 404, method="PUT", url=f"{OXEN}/file/main/b.jsonl", files=FILE)
+    assert client.get(f"{OXEN}/branches/main").status_code == 404
+    reply = client.post(f"{OXEN}/branches", json={"new_name": "wip/main", "from_name": "trunk"}).json()
+    assert (reply["status_message"], reply["branch"]["commit_id"]) == ("resource_created", commit)
+    client.put(f"{OXEN}/file/wip/main/b.jsonl", files=FILE).raise_for_status()
+    names = [branch["name"] for branch in client.get(f"{OXEN}/branches").json()["branches"]]
+    assert names == ["trunk", "wip/main"]
+    assert client.get(f"{OXEN}/metadata/wip/main/a.jsonl").status_code == 200
+    assert client.get(f"{OXEN}/metadata/trunk/b.jsonl").status_code == 404
+    again = client.post(f"{OXEN}/branches", json={"new_name": "trunk", "commit_id": commit}).json()
+    assert again["status_message"] == "resource_found"
+    assert refused(
+        sandbox, 404, method="POST", url=f"{OXEN}/branches", json={"new_name": "x", "from_name": "none"}
+    )
+
+
+def test_oxen_refuses_a_form_or_a_place_that_cannot_be(sandbox: Box) -> None:
+    sandbox.client.put(f"{OXEN}/file/main/data/a.jsonl", files=FILE).raise_for_status()
+    several: Parts = [("files[]", ("b.jsonl", b"b"))]
+
+    def put(path: str, files: Any) -> str:
+        return refused(sandbox, 400, method="PUT", url=f"{OXEN}/file/{path}", files=files)
+
+    assert "Ambiguous multipart payload" in put("main/x", [*several, ("file", ("a", b"a"))])
+    assert "Missing file data" in put("main/x", {"message": (None, b"m")})
+    assert "occurs twice" in put("main/x", [("file", ("a", b"a")), ("file", ("b", b"b"))])
+    assert "must be a directory" in put("main/data/a.jsonl/b", FILE)
+    assert "must be a directory" in put("main/data/a.jsonl", several)
+    assert "path traversal" in put("main/data/%2e%2e/b", FILE)
+    assert "absolute" in put("main/%2fetc/b", FILE)
+    empty = OXEN.replace("files", "empty")
+    assert "full file path" in refused(sandbox, 400, method="PUT", url=f"{empty}/file/main", files=FILE)
+    assert "path cannot be empty" in put("main/data", [("files[]", ("..", b"b"))])
+    reply = sandbox.client.put(f"{OXEN}/file/main/x", files=[*several, ("file", ("a", b"a"))]).json()
+    assert (reply["status"], reply["status_message"]) == ("error", "bad_request")
+    assert "not both" in reply["error"]["detail"]
+    assert len(sandbox.client.get(f"{OXEN}/branches").json()["branches"]) == 1
 
 
 def test_cloudflare_has_thirty_slots(sandbox: Box) -> None:

@@ -6,9 +6,9 @@ from datetime import timedelta
 import click
 
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._ask import confirm
 from orchestrator.cli._duration import DURATION
 from orchestrator.cli._text import document, line
-from orchestrator.cli._wait import confirm
 from orchestrator.config.manifest import Manifest
 from orchestrator.errors import UsageError
 from orchestrator.store.commit import Routing
@@ -130,7 +130,7 @@ def drop(app: App, *, hook: str, yes: bool) -> int:
             if not waiting.get(hook):
                 app.say(f"Nothing waits for {hook}.")
                 return 0
-            if not confirm(app, f"Give up {waiting[hook]} deliveries to {hook}?", yes=yes):
+            if not await confirm(app, f"Give up {waiting[hook]} deliveries to {hook}?", yes=yes):
                 return DECLINED
             count = await store.replay.drop(hook)
             app.say(f"{count} dropped.")

@@ -1,6 +1,5 @@
 """Waiting for jobs: what counts as there, as gone wrong, and how it is shown meanwhile."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -122,13 +121,3 @@ def differences(app: App, declared: Mapping[str, object], there: Mapping[str, ob
     for key, value in there.items():
         if key in declared and declared[key] != value:
             app.say(f"  {key} differs: declared {plain(declared[key])}, there {plain(value)}")
-
-
-def confirm(app: App, question: str, *, yes: bool) -> bool:
-    """Ask a person; without a terminal and without `-y` nobody can be asked, which is a no."""
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        app.say("no terminal to ask on: nothing was done (-y answers yes)")
-        return False
-    return click.confirm(question, default=False, err=True)

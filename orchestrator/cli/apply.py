@@ -8,10 +8,11 @@ import click
 
 from orchestrator import late
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._ask import confirm
 from orchestrator.cli._duration import DURATION
 from orchestrator.cli._planfile import load
 from orchestrator.cli._text import count, document, plain, plan_text
-from orchestrator.cli._wait import Progress, arrived, confirm, known, settle
+from orchestrator.cli._wait import Progress, arrived, known, settle
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.enact import Writes
 from orchestrator.core.run import Reason, Status
@@ -52,7 +53,7 @@ def command(
             if saved is not None:
                 saved.check(plan, manifest)
             (app.out if app.output == "table" else app.say)(plan_text(plan))
-            if not plan.empty and not confirm(app, "Do it?", yes=yes):
+            if not plan.empty and not await confirm(app, "Do it?", yes=yes):
                 return DECLINED
             async with app.engine(manifest, store) as engine:
                 writes = await apply(store, engine.manifest, registry(), plan, engine.routing, again=anew)

@@ -5,9 +5,9 @@ from dataclasses import asdict
 import click
 
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._ask import confirm
 from orchestrator.cli._text import count as number
 from orchestrator.cli._text import document, line, plain, table
-from orchestrator.cli._wait import confirm
 from orchestrator.engine.audit import Audit, audit
 from orchestrator.engine.engine import Engine
 from orchestrator.errors import Denied, UsageError
@@ -100,7 +100,7 @@ async def _end(
         raise UsageError(f"{lane.provider.title} has no {how} for a fine-tune")
     what = f"{finding.whose}, {plain(finding.name)}, {plain(finding.status)}"
     question = f"{how.capitalize()} {remote_id} of {finding.account} ({what})?"
-    if not confirm(app, question, yes=yes):
+    if not await confirm(app, question, yes=yes):
         return DECLINED
     await (lane.provider.cancel if cancel_id else lane.provider.delete)(remote_id)
     app.say(f"{remote_id}: " + ("cancel requested" if cancel_id else "deleted"))

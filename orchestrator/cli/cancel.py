@@ -3,8 +3,9 @@
 import click
 
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._ask import confirm
 from orchestrator.cli._text import plain
-from orchestrator.cli._wait import confirm, known
+from orchestrator.cli._wait import known
 from orchestrator.core.run import Run, Status
 from orchestrator.engine.decide import caveats, to_end
 
@@ -30,7 +31,7 @@ def command(app: App, *, job: str, delete: bool, yes: bool) -> int:
             for caveat in caveats(run, how):
                 app.say(caveat)
             target = run.remote_id or run.marker
-            if not confirm(app, f"{how.capitalize()} {job} ({target}, {run.status})?", yes=yes):
+            if not await confirm(app, f"{how.capitalize()} {job} ({target}, {run.status})?", yes=yes):
                 return DECLINED
             async with app.engine(manifest, store) as engine:
                 after = await store.decisions.cancel(run, how, engine.routing)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import click
 
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._ask import confirm
 from orchestrator.cli._text import plain
-from orchestrator.cli._wait import confirm, differences
+from orchestrator.cli._wait import differences
 from orchestrator.core.enact import new_run
 from orchestrator.core.job import Job
 from orchestrator.core.plan import Record
@@ -83,7 +84,7 @@ async def _ours(store: Store, job: Job, remote_id: str) -> Run | None:
 async def _take_over(app: App, store: Store, job: Job, found: Run, *, yes: bool) -> int:
     app.say(f"{found.remote_id or found.id} of {found.job} is {found.status}.")
     differences(app, job.spec, found.spec)
-    if not confirm(app, f"Let {job.name} stand by it?", yes=yes):
+    if not await confirm(app, f"Let {job.name} stand by it?", yes=yes):
         return DECLINED
     await store.decisions.take_over(_record(job), found)
     app.say(f"{job.name} stands by {found.remote_id or found.id}.")
@@ -96,7 +97,7 @@ async def _adopt(app: App, engine: Engine, job: Job, remote_id: str, attempt: in
         raise Missing(f"{job.account} has no {remote_id}")
     app.say(f"{job.account} has {remote_id}: {plain(snapshot.provider_status)}.")
     differences(app, job.spec, snapshot.echo)
-    if not confirm(app, f"Let {job.name} stand by it?", yes=yes):
+    if not await confirm(app, f"Let {job.name} stand by it?", yes=yes):
         return DECLINED
     now = await engine.store.now()
     run = replace(

@@ -3,8 +3,9 @@
 import click
 
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._ask import confirm
 from orchestrator.cli._text import age, count, plain
-from orchestrator.cli._wait import Progress, confirm, differences, known
+from orchestrator.cli._wait import Progress, differences, known
 from orchestrator.core.run import Run, Status
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.resolve import abandon, adopt, resend
@@ -42,7 +43,7 @@ def command(app: App, *, job: str, remote_id: str | None, resend: bool, abandon:
                 if remote_id is not None:
                     await _quote_there(app, engine, found, remote_id)
                 what = f"adopt {remote_id} for" if remote_id else "send again" if resend else "give up"
-                if not confirm(app, f"{what.capitalize()} {job}, attempt {found.attempt}?", yes=yes):
+                if not await confirm(app, f"{what.capitalize()} {job}, attempt {found.attempt}?", yes=yes):
                     return DECLINED
                 await _decide(engine, found, remote_id, resend=resend)
                 await store.accounts.reconsider(found.account)

@@ -3,7 +3,8 @@
 import click
 
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._wait import Progress, confirm, known
+from orchestrator.cli._ask import confirm
+from orchestrator.cli._wait import Progress, known
 from orchestrator.engine.decide import repeat, to_repeat
 
 DECLINED = 3
@@ -21,7 +22,7 @@ def command(app: App, *, job: str, yes: bool) -> int:
         async with app.store(manifest.settings) as store:
             declared, before = to_repeat((await known(store, [job]))[0], manifest)
             attempt = before.attempt + 1
-            if not confirm(app, f"Buy attempt {attempt} of {job} at {before.account}?", yes=yes):
+            if not await confirm(app, f"Buy attempt {attempt} of {job} at {before.account}?", yes=yes):
                 return DECLINED
             await repeat(store, declared, before)
             await store.accounts.reconsider(before.account)

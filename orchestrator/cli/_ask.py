@@ -1,0 +1,65 @@
+"""Questions to a person, asked so that a signal ends the command at once and nothing is recorded."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import anyio
+import click
+
+from orchestrator.cli._app import App
+
+ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
+
+
+async def confirm(app: App, question: str, *, yes: bool) -> bool:
+    """Ask a person; without a terminal and without `-y` nobody can be asked, which is a no."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        app.say("no terminal to ask on: nothing was done (-y answers yes)")
+        return False
+    while True:
+        answer = ANSWERS.get(await _line(f"{question} [y/N]: "))
+        if answer is not None:
+            return answer
+        click.echo("Please answer y or n.", err=True)
+
+
+async def _line(prompt: str) -> str:
+    """Return what is typed, in lower case; the end of the input counts as an empty line.
+
+    The event loop waits for the terminal, since inside `input()` it could not act on a signal.
+    """
+    click.echo(prompt, err=True, nl=False)
+    typed = b""
+    try:
+        with _noted() as signals:
+            await anyio.wait_readable(sys.stdin)
+            with suppress(OSError):  # the terminal is gone
+                typed = os.read(sys.stdin.fileno(), 4096)  # it gives one line at a time
+        if signals:
+            await anyio.sleep_forever()  # `run` is about to cancel this
+    except anyio.get_cancelled_exc_class():
+        click.echo("\nNothing was done.", err=True)
+        raise
+    if not typed:
+        click.echo(err=True)
+    return typed.decode(errors="replace").strip().lower()
+
+
+@contextmanager
+def _noted() -> Iterator[list[int]]:
+    """Note signals the moment they come: the event loop may hear first of what was typed after them."""
+    noted: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: noted.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -111,7 +111,7 @@ def latency(count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller, in about a minute")
+    parser.add_argument("--quick", action="store_true", help="smaller, in about two minutes")
     parser.add_argument(
         "part",
         nargs="*",

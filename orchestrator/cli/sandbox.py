@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._sandbox import PATHS
 from orchestrator.errors import SettingsError
 from orchestrator.sandbox import Options, serve
 
@@ -46,7 +47,11 @@ def command(
         return 0
 
     def ready(port: int) -> None:
-        app.out(f"sandbox at http://127.0.0.1:{port}")
+        url = f"http://127.0.0.1:{port}"
+        app.out(f"sandbox at {url}")
         sys.stdout.flush()
+        app.say("Point an account at it in its table:")
+        for kind, path in PATHS.items():
+            app.say(f'  [providers.{kind}]{" " * (10 - len(kind))} base_url = "{url}/{path}"')
 
     return run(work)

@@ -1,11 +1,14 @@
 """Every command as a script and a person use it: its documents, its other forms, its exit codes."""
 
 import json
+import re
 import shutil
 import signal
 import sqlite3
 import stat
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from drive import Place, cartesia, cloudflare, cohere, oxen
@@ -14,6 +17,7 @@ from standardwebhooks import Webhook
 
 from orchestrator.cli import COMMANDS
 
+OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
 JOB = {
     *("job", "provider", "status", "provider_status", "remote_id", "run_id", "attempt", "result", "reason"),
     *("message", "submitted_at", "finished_at", "updated_at", "confirmed_at"),
@@ -392,6 +396,16 @@ def test_the_sandbox_by_itself(place: Place) -> None:
     place.until(lambda: "http://" in running.out)
     url = running.out.split()[-1]
     assert place.client.get(f"{url}/_sandbox/ledger").json()["requests"] == []
+    place.until(lambda: "[providers.cohere]" in running.err)
+    said = re.findall(r'base_url = "(\S+)"', running.err)
+    tables = re.findall(r"```toml\n(.*?)```", OPERATIONS, re.DOTALL)
+    table = next(body for body in tables if "base_url" in body)
+    table = table.replace("http://127.0.0.1:8790", url)
+    assert [account["base_url"] for account in tomllib.loads(table)["providers"].values()] == said
+    (place.folder / "jobs.toml").write_text(table)
+    checks = place("doctor", "--json", env={"SANDBOX_KEY": "any"}).json["checks"]
+    states = {one["name"]: one["state"] for one in checks if one["what"] == "account"}
+    assert states == dict.fromkeys(("cartesia", "oxen", "cloudflare", "cohere"), "ok")
     port = url.rpartition(":")[2]
     refused = place("sandbox", "--port", port, code=2)
     assert port in refused.err

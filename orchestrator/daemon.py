@@ -95,7 +95,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Begin nothing new, and end when what is under way is done."""
-        self.engine.stopping = True
+        self.engine.stop()
         self._stop.set()
         self._ring_all()
 
@@ -287,6 +287,8 @@ class Daemon:
     async def _drain(self, tasks: TaskGroup) -> None:
         """Let what is under way end, for a while; what is cut off is looked up at the next start."""
         if self._loops:
-            with anyio.move_on_after(DRAIN_SECONDS):
+            with anyio.move_on_after(DRAIN_SECONDS) as limit:
                 await self._rested.wait()
+            if limit.cancelled_caught:
+                log.warning("daemon.cut_off", loops=sorted(self._loops))
         tasks.cancel_scope.cancel()

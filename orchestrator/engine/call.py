@@ -34,7 +34,8 @@ async def call(lane: Lane) -> int:
     try:
         while claimed and not lane.stopping():
             run = claimed[0]
-            await (_cancel if next_call(run) == "cancel" else _steps)(lane, run)
+            with lane.sending():
+                await (_cancel if next_call(run) == "cancel" else _steps)(lane, run)
             claimed.pop(0)
     finally:
         with anyio.CancelScope(shield=True):

@@ -171,10 +171,11 @@ class Engine:
 
     async def _work(self, name: str, options: AccountOptions, agenda: Agenda, work: _Work) -> None:
         lane = await self._lane(name, options)
-        work.sent = await self._send(lane, agenda)
-        if agenda.due(agenda.poll):
-            work.next_poll = await poll(lane)
-            self._lagging.discard(name)
+        with lane.round():
+            work.sent = await self._send(lane, agenda)
+            if agenda.due(agenda.poll):
+                work.next_poll = await poll(lane)
+                self._lagging.discard(name)
 
     async def _send(self, lane: Lane, agenda: Agenda) -> bool:
         """Do all that is due but polling; says whether there was anything."""
@@ -256,6 +257,12 @@ class Engine:
             self._lagging.add(name)
             seconds = round(late.total_seconds()) if late else None
             log.error("account.lags", account=name, poll_lag=seconds, error=account.last_error)
+
+    def stop(self) -> None:
+        """Begin nothing new; what is being sent is finished, what is only being read is cut off."""
+        self.stopping = True
+        for lane in self._lanes.values():
+            lane.stop()
 
     async def close(self) -> None:
         """Give back connections and hooks."""

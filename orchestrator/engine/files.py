@@ -1,6 +1,6 @@
 """The job files while a daemon runs: read again when they change, taken when sound and at rest."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,12 +29,19 @@ class JobFiles:
     """Why the files as they are now are not in force."""
 
     async def watch(self, files: Iterable[Path], changed: Callable[[], None], stop: anyio.Event) -> None:
-        """Call `changed` when something happens beside `files`, until `stop`."""
+        """Call `changed` when `files`, or job files beside them, are not what they were, until `stop`."""
+        named = frozenset(files)
         # The folder: a watched file would be lost at its first atomic replacement.
-        folders = {path.parent for path in files}
+        folders = {path.parent for path in named}
+        before = await to_thread.run_sync(_stamps, folders, named)
         # Its thread cannot be cancelled: without the event the end would wait for it, up to 5 s.
         async for _ in awatch(*folders, recursive=False, debounce=800, step=400, stop_event=stop):
-            changed()
+            # Not by the names of what happened: a job file may be a link to what was replaced elsewhere,
+            # and a database beside them is written all the time.
+            now = await to_thread.run_sync(_stamps, folders, named)
+            if now != before:
+                before = now
+                changed()
 
     async def news(self, now: Manifest) -> Manifest | None:
         """Return the files where they are to be taken in place of `now`; why they are not is logged once."""
@@ -72,3 +79,18 @@ class JobFiles:
             if again.digest == found.digest:
                 return again
             found = again
+
+
+def _stamps(folders: Iterable[Path], named: Container[Path]) -> Mapping[str, tuple[int, ...] | None]:
+    """Say of each job file, links followed, what changes with its content; None where it cannot be told."""
+    found: dict[str, tuple[int, ...] | None] = {}
+    for folder in folders:
+        for path in folder.iterdir():
+            if path.suffix == ".toml" or path in named:
+                try:
+                    stat = path.stat()
+                except OSError:
+                    found[str(path)] = None
+                else:
+                    found[str(path)] = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return found

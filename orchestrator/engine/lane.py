@@ -1,9 +1,11 @@
 """One account at work: its provider, opened when first needed, and what every step of a round shares."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import anyio
 import structlog
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
@@ -52,6 +54,30 @@ class Lane:
     learned_at: datetime | None = None
     late_at: datetime | None = None
     """Before this no run is overdue."""
+    _round: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _sending: bool = False
+
+    @contextmanager
+    def round(self) -> Iterator[None]:
+        """Go round within, until `stop`."""
+        with anyio.CancelScope() as self._round:
+            yield
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Let what happens within end before `stop` ends the round: it may be paid for, or half done."""
+        self._sending = True
+        try:
+            yield
+        finally:
+            self._sending = False
+            if self.stopping():
+                self._round.cancel()
+
+    def stop(self) -> None:
+        """End the round that is under way: at once where it only reads."""
+        if not self._sending:
+            self._round.cancel()
 
     def reads_are_fewer(self, waiting: Collection[str]) -> bool:
         """Say whether reading each of `waiting` takes fewer requests than a listing down to the last."""

@@ -65,7 +65,8 @@ async def submit(lane: Lane) -> int:
         listed = await lane.listing()
         strangers = await lane.strangers(listed)
         while left and not lane.stopping():
-            taken = await _submit_one(lane, left[0], strangers)
+            with lane.sending():
+                taken = await _submit_one(lane, left[0], strangers)
             strangers = tuple(item for item in strangers if item.remote_id != taken)
             left.pop(0)
     finally:

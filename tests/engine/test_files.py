@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 import structlog
+from watchfiles import awatch
 
 from orchestrator.config.load import load
 from orchestrator.config.manifest import Kinds, Manifest
 from orchestrator.engine.files import JobFiles
+from orchestrator.engine.ticks import Bell
+from orchestrator.store.database import Database, Tx, prepare_file
 
 HEAD = '[orchestrator]\nproject = "acme"\n'
 
@@ -82,3 +86,45 @@ async def test_another_address_to_listen_at_is_for_the_next_start_and_said(
     with structlog.testing.capture_logs() as logs:
         assert await files.news(now) is not None
     assert [line["setting"] for line in logs if line["event"] == "files.later"] == ["listen"]
+
+
+async def test_a_database_beside_the_files_makes_nobody_read_them(tmp_path: Path, file: Path) -> None:
+    stop, rung, seen, quiet = anyio.Event(), Bell(), Bell(), Bell()
+    rings: list[None] = []
+
+    def changed() -> None:
+        rings.append(None)
+        rung.ring()
+
+    async def witness() -> None:
+        # It gathers for longer than what is tested, so that whatever it tells of was told there before.
+        turns = awatch(
+            tmp_path, debounce=1600, step=800, stop_event=stop, rust_timeout=1700, yield_on_timeout=True
+        )
+        async for changes in turns:
+            (seen if changes else quiet).ring()
+
+    async def commit(tx: Tx) -> None:
+        await tx.connection.exec_driver_sql("create table if not exists kept (id integer)")
+        await tx.connection.exec_driver_sql("insert into kept values (1)")
+
+    prepare_file(tmp_path / "state.db")
+    watched = JobFiles(reload=lambda: load([file], Kinds(providers={}, hooks={}), {}))
+    async with Database(f"sqlite:///{tmp_path / 'state.db'}") as database, anyio.create_task_group() as tasks:
+        tasks.start_soon(watched.watch, [file], changed, stop)
+        tasks.start_soon(witness)
+        with anyio.fail_after(60):
+            while not rings:
+                file.write_text(f"{file.read_text()}\n")
+                with anyio.move_on_after(1):
+                    await rung.wait()
+            await quiet.wait()
+            seen, rung = Bell(), Bell()
+            rings.clear()
+            for _ in range(5):
+                await database.write(commit)
+            await seen.wait()
+            assert rings == []
+            (tmp_path / "more.toml").write_text(HEAD)
+            await rung.wait()
+        stop.set()

@@ -43,3 +43,18 @@ def test_the_interval_and_the_next_look_are_shown(place: Place) -> None:
     listed = place("providers").out
     assert "NEXT LOOK" in listed
     assert "1h" in listed
+
+
+def test_told_to_end_it_cuts_a_listing_off_and_finishes_what_is_paid_for(place: Place) -> None:
+    place.write(cartesia("voice"), oxen("chat"))
+    place.fault("hang_before", provider="oxen", operation="list", times=None)
+    place.fault("drip", provider="cartesia", operation="create", interval=0.005)
+    daemon = place.start("up")
+    eventually(lambda: place.ledger().asked("list", "oxen"), "the listing")
+    eventually(lambda: place.ledger().asked("create", "cartesia"), "the purchase")
+    assert daemon.stop() == 0
+    assert daemon.said("daemon.draining")
+    assert daemon.said("daemon.cut_off") is None
+    (made,) = place.ledger().created["cartesia"]
+    assert (place.job("voice")["remote_id"], place.job("voice")["reason"]) == (made["id"], None)
+    assert (place.job("chat")["status"], place.ledger().created["oxen"]) == ("pending", [])

@@ -10,7 +10,7 @@ import anyio
 import click
 
 from orchestrator.cli._app import App, app, hook_problems, run
-from orchestrator.cli._text import count, document, line, plain, table
+from orchestrator.cli._text import COLORS, count, document, line, plain
 from orchestrator.config.manifest import Manifest
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.reconcile import warnings
@@ -20,7 +20,8 @@ from orchestrator.providers import registry
 from orchestrator.store.database import SAFE_WAL
 from orchestrator.store.store import Store
 
-CHECK_SECONDS: Final = 40.0
+CHECK_SECONDS: Final = 10.0
+"""How long an account or a hook may take; the database has its own limit."""
 EXIT_CREDENTIALS: Final = 4
 
 
@@ -52,28 +53,98 @@ def command(app: App) -> int:
         if problems:
             raise ManifestError(problems)
         async with app.store(manifest.settings) as store, app.engine(manifest, store) as engine:
-            found = [*_files(manifest), await _database(store), await _daemon(store)]
-            found += await _tried(engine)
-        _print(app, found)
-        return _code(found)
+            names = (
+                *manifest.accounts,
+                *engine.deliverer.hooks,
+                _files_name(manifest),
+                _database_name(store),
+            )
+            report = Report(app, width=max(map(len, names)))
+            for finding in _files(manifest):
+                report.add(finding)
+            await _try_all(engine, report)
+        return report.end()
 
     return run(work)
 
 
+class Report:
+    """What was found, told as it comes; as one document only at the end."""
+
+    def __init__(self, app: App, *, width: int) -> None:
+        self._app, self._width = app, width
+        self._found: list[Finding] = []
+
+    def add(self, finding: Finding) -> None:
+        """Tell of one thing that was tried."""
+        self._found.append(finding)
+        if self._app.output == "jsonl":
+            self._app.out(line(_document(finding)))
+        elif self._app.output == "name":
+            self._app.out(f"{finding.what} {finding.name}")
+        elif self._app.output == "table":
+            self._row(finding)
+
+    def _row(self, finding: Finding) -> None:
+        state = click.style(finding.state.ljust(7), fg=COLORS.get(finding.state))
+        self._app.out(
+            f"{state}  {finding.what:8}  {finding.name:{self._width}}  {plain(finding.detail)}".rstrip()
+        )
+        if finding.hint:
+            self._app.say(f"{finding.what} {finding.name}: {finding.hint}")
+
+    def end(self) -> int:
+        """Return the exit code."""
+        if self._app.output == "json":
+            checks = [_document(finding) for finding in self._found]
+            self._app.out(document({"schema_version": 1, "checks": checks}))
+        problems = [one for one in self._found if one.state == "problem"]
+        if not problems:
+            return 0
+        return EXIT_CREDENTIALS if all(one.credentials for one in problems) else 1
+
+
+def _document(finding: Finding) -> dict[str, object]:
+    return {key: value for key, value in asdict(finding).items() if key != "credentials"}
+
+
+def _files_name(manifest: Manifest) -> str:
+    return ", ".join(path.name for path in manifest.files)
+
+
 def _files(manifest: Manifest) -> list[Finding]:
-    names = ", ".join(path.name for path in manifest.files)
+    name = _files_name(manifest)
     jobs, accounts = count(len(manifest.jobs), "job"), count(len(manifest.accounts), "account")
-    valid = Finding(what="files", name=names, detail=f"{jobs}, {accounts}")
+    valid = Finding(what="files", name=name, detail=f"{jobs}, {accounts}")
     warned = [
-        Finding(what="files", name=names, state="warning", detail=warning)
+        Finding(what="files", name=name, state="warning", detail=warning)
         for warning in warnings(manifest, registry(), manifest.accounts)
     ]
     return [valid, *warned]
 
 
+async def _try_all(engine: Engine, report: Report) -> None:
+    """Try everything at once, and tell of each as soon as it is known."""
+
+    async def tell(trial: Callable[[], Awaitable[Finding]]) -> None:
+        report.add(await trial())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tell, partial(_database, engine.store))
+        tasks.start_soon(tell, partial(_daemon, engine.store))
+        for name in engine.manifest.accounts:
+            tasks.start_soon(tell, partial(_try, "account", name, partial(_account, engine, name)))
+        for name, hook in engine.deliverer.hooks.items():
+            tasks.start_soon(tell, partial(_try, "hook", name, partial(_hook, hook)))
+
+
+def _database_name(store: Store) -> str:
+    return store.database.url.render_as_string(hide_password=True)
+
+
 async def _database(store: Store) -> Finding:
     database = store.database
-    name = database.url.render_as_string(hide_password=True)
+    name = _database_name(store)
     for fault in await database.faults():
         return Finding(
             what="database", name=name, state="problem", detail=fault, hint="orchestrator db backup FILE"
@@ -94,41 +165,18 @@ async def _daemon(store: Store) -> Finding:
     )
 
 
-async def _tried(engine: Engine) -> list[Finding]:
-    """Try all accounts and hooks beside each other, each within its time."""
-    found: dict[tuple[str, str], Finding] = {}
-    hooks = engine.deliverer.hooks
-    async with anyio.create_task_group() as tasks:
-        for name in engine.manifest.accounts:
-            tasks.start_soon(_try, found, "account", name, partial(_account, engine, name))
-        for name, hook in hooks.items():
-            tasks.start_soon(_try, found, "hook", name, partial(_hook, hook))
-    order = [("account", name) for name in engine.manifest.accounts] + [("hook", name) for name in hooks]
-    return [found[key] for key in order]
-
-
-async def _try(
-    found: dict[tuple[str, str], Finding], what: str, name: str, work: Callable[[], Awaitable[str]]
-) -> None:
+async def _try(what: str, name: str, work: Callable[[], Awaitable[str]]) -> Finding:
+    problem = partial(Finding, what=what, name=name, state="problem")
     try:
         with anyio.fail_after(CHECK_SECONDS):
-            found[what, name] = Finding(what=what, name=name, detail=await work())
+            return Finding(what=what, name=name, detail=await work())
     except TimeoutError:
-        detail = f"nothing within {CHECK_SECONDS:g} s"
-        found[what, name] = Finding(what=what, name=name, state="problem", detail=detail)
+        return problem(detail=f"no answer within {CHECK_SECONDS:g} s")
     except (OSError, ValueError, RuntimeError) as error:
         # A driver's or a hook's own fault: the others are told all the same.
-        detail = f"it broke: {type(error).__name__}"
-        found[what, name] = Finding(what=what, name=name, state="problem", detail=detail)
+        return problem(detail=f"it broke: {type(error).__name__}")
     except OrchestratorError as error:
-        found[what, name] = Finding(
-            what=what,
-            name=name,
-            state="problem",
-            detail=error.message,
-            hint=error.hint,
-            credentials=isinstance(error, Denied),
-        )
+        return problem(detail=error.message, hint=error.hint, credentials=isinstance(error, Denied))
 
 
 async def _account(engine: Engine, name: str) -> str:
@@ -140,25 +188,3 @@ async def _account(engine: Engine, name: str) -> str:
 async def _hook(hook: Hook) -> str:
     await hook.check()
     return "ready; `orchestrator hooks test` sends it an example"
-
-
-def _code(found: list[Finding]) -> int:
-    problems = [one for one in found if one.state == "problem"]
-    if not problems:
-        return 0
-    return EXIT_CREDENTIALS if all(one.credentials for one in problems) else 1
-
-
-def _print(app: App, found: list[Finding]) -> None:
-    documents = [{key: value for key, value in asdict(one).items() if key != "credentials"} for one in found]
-    if app.output == "json":
-        app.out(document({"schema_version": 1, "checks": documents}))
-    elif app.output in ("jsonl", "name"):
-        for one in documents:
-            app.out(line(one) if app.output == "jsonl" else f"{one['what']} {one['name']}")
-    else:
-        rows = [(each.state, each.what, each.name, plain(each.detail)) for each in found]
-        app.out(table(("state", "what", "name", "detail"), rows))
-        for each in found:
-            if each.hint:
-                app.say(f"{each.what} {each.name}: {each.hint}")

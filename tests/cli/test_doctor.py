@@ -1,6 +1,11 @@
 """`doctor` tries what the files name, and changes nothing."""
 
-from drive import Place, cartesia, cohere, oxen
+import re
+import signal
+from functools import partial
+
+import pytest
+from drive import Place, Running, cartesia, cohere, eventually, oxen
 from listener import Listener
 
 
@@ -41,3 +46,28 @@ def test_a_refused_credential_alone_is_code_4(place: Place) -> None:
     place.write(cartesia("voice"))
     place.env["CARTESIA_API_KEY"] = ""
     assert checks(place, 4)["account", "cartesia"][0] == "problem"
+
+
+def hanging(place: Place, listener: Listener) -> Running:
+    place.write(cartesia("voice"), listener.table("team"))
+    place.fault("hang_before", provider="oxen", operation="list", times=None)
+    doctor = place.start("doctor")
+    fine = [r"account +cartesia .* answers", r"account +cohere .* answers", "hook +team .* ready"]
+    for row in (*fine, "database .* schema", "daemon .* none runs"):
+        eventually(partial(lambda row: re.search(row, doctor.out), row), row)
+    assert "account   oxen" not in doctor.out
+    assert doctor.process.poll() is None
+    return doctor
+
+
+def test_what_answers_is_told_while_another_hangs(place: Place, listener: Listener) -> None:
+    doctor = hanging(place, listener)
+    doctor.signal(signal.SIGINT)
+    assert doctor.wait() == 130
+
+
+@pytest.mark.long
+def test_what_hangs_has_its_own_limit(place: Place, listener: Listener) -> None:
+    doctor = hanging(place, listener)
+    assert doctor.wait() == 1
+    assert re.search("problem  account   oxen .* no answer within 10 s", doctor.out)

@@ -119,6 +119,7 @@ class Daemon:
         tasks.start_soon(self._keep, self._listen)
         if self.reconciles:
             ticks.every("rescan", RESCAN_SECONDS, self._bell("files"))
+            self._bell("files").ring()  # for what was saved since they were read
             tasks.start_soon(self._keep, self._watch)
             tasks.start_soon(self._keep, self._reread)
         if self.until_settled:
@@ -262,14 +263,7 @@ class Daemon:
 
     async def _reconcile(self) -> None:
         engine = self.engine
-        writes = await automatic(
-            engine.store, engine.manifest, registry(), engine.routing, apply_new=self.apply_new
-        )
-        for record in writes.records:
-            if record.held:
-                log.warning("job.held", job=record.name, reason=record.held)
-        if writes.runs:
-            log.info("reconcile.recorded", runs=len(writes.runs))
+        await automatic(engine.store, engine.manifest, registry(), engine.routing, apply_new=self.apply_new)
         self._ring_all()
 
     async def _until_settled(self) -> None:

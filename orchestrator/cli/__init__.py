@@ -20,7 +20,7 @@ COMMANDS = {
     "validate": "Check the job files, offline.",
     "plan": "Show what would change, and why.",
     "apply": "Show the plan, ask, record it, submit.",
-    "up": "Run the daemon: submit, poll, fire hooks.",
+    "up": "Run the daemon: buy what the files declare, poll, fire hooks.",
     "status": "Show the jobs and where they stand.",
     "show": "Show all that is known of one job.",
     "why": "Say why a job stands where it does, and what comes next.",

@@ -183,9 +183,9 @@ def _merge(before: Mapping[str, Any], after: Mapping[str, Any]) -> App:
     )
 
 
-def run(work: Callable[[], Coroutine[Any, Any, int | None]], *, signals: bool = True) -> int:
+def run(work: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
     """Run an async command and return its exit code; a signal cancels it, a second one ends the process."""
-    return anyio.run(_guarded, work) if signals else anyio.run(work) or 0
+    return anyio.run(_guarded, work)
 
 
 async def _guarded(work: Callable[[], Coroutine[Any, Any, int | None]]) -> int:

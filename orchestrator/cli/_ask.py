@@ -18,7 +18,7 @@ async def confirm(app: App, question: str, *, yes: bool) -> bool:
     """Ask a person; without a terminal and without `-y` nobody can be asked, which is a no."""
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not on_terminal():
         app.say("no terminal to ask on: nothing was done (-y answers yes)")
         return False
     while True:
@@ -26,6 +26,16 @@ async def confirm(app: App, question: str, *, yes: bool) -> bool:
         if answer is not None:
             return answer
         click.echo("Please answer y or n.", err=True)
+
+
+def on_terminal() -> bool:
+    """Say whether a person can be asked: they see the question, and this process may read the answer."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        return True  # it is not our own terminal, which has no foreground then
 
 
 async def _line(prompt: str) -> str:

@@ -73,14 +73,18 @@ def count(number: int, noun: str) -> str:
 def plan_text(plan: Plan) -> str:
     """Write a plan for a person; the last line is the summary."""
     lines = [click.style(f"warning: {plain(warning)}", fg="yellow") for warning in plan.warnings]
-    for change in plan.changes:
-        lines += _change(change)
+    lines += changes_text(plan.changes)
     counts = plan.summary
     lines.append(
         f"Plan: {counts['create']} to create, {counts['replace']} to replace, "
         f"{counts['cancel']} to cancel, {counts['update']} to update."
     )
     return "\n".join(lines)
+
+
+def changes_text(changes: Iterable[Change]) -> list[str]:
+    """Write changes for a person, line by line."""
+    return [line for change in changes for line in _change(change)]
 
 
 def _change(change: Change) -> list[str]:

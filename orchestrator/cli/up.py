@@ -13,10 +13,15 @@ import structlog
 
 from orchestrator.cli._alone import daemon_lock
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._ask import confirm, on_terminal
 from orchestrator.cli._duration import DURATION
 from orchestrator.cli._log import configure
+from orchestrator.cli._text import changes_text, count
+from orchestrator.config.manifest import Manifest
 from orchestrator.core.run import Status
 from orchestrator.daemon import Daemon
+from orchestrator.engine.reconcile import unasked
+from orchestrator.providers import registry
 from orchestrator.store.store import Store
 from orchestrator.web.app import create_app
 from orchestrator.web.guard import Gate, guarded
@@ -29,10 +34,14 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 @click.command("up")
 @click.option("--until-settled", is_flag=True, help="End when nothing is left to do.")
 @click.option("--timeout", type=DURATION, help="With --until-settled: the longest to work; then exit 3.")
-@click.option("--no-apply", is_flag=True, help="Leave new work to `orchestrator apply`.")
+@click.option("--no-apply", is_flag=True, help="Buy nothing new: leave it to `orchestrator apply`.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before the first purchase.")
 @app
-def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: bool) -> int:
-    """Run the daemon: reconcile the files and their changes, submit, poll, fire hooks, serve the API.
+def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: bool, yes: bool) -> int:
+    """Run the daemon, which buys what the job files declare, now and whenever they are saved.
+
+    On a terminal it first shows what it would buy and asks once; no is the same as --no-apply. Then it
+    submits, polls, fires hooks and serves the API.
 
     The first SIGINT or SIGTERM lets what is under way end; the second ends at once.
     """
@@ -41,19 +50,39 @@ def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: b
     async def work() -> int:
         manifest = app.manifest()
         async with app.store(manifest.settings, upgrade=True) as store:
+            apply_new = not no_apply and (yes or await _agreed(app, store, manifest))
             with daemon_lock(store), listening(manifest.settings, os.environ) as listener:
                 async with app.engine(manifest, store) as engine:
                     daemon = Daemon(
                         engine=engine,
                         reload=app.reload,
-                        apply_new=not no_apply,
+                        apply_new=apply_new,
                         until_settled=until_settled,
                         serve=partial(_serve, listener=listener) if listener else None,
                         address=listener.url if listener else None,
                     )
                     return await _up(daemon, timeout)
 
-    return run(work, signals=False)
+    return run(work)
+
+
+async def _agreed(app: App, store: Store, manifest: Manifest) -> bool:
+    """Show a person what would be bought without a further question; False keeps it for `apply`."""
+    if not on_terminal():
+        return True
+    if await app.daemon_runs(store):
+        with daemon_lock(store):  # names on SQLite who runs already, before anything is asked
+            pass
+    buys = await unasked(store, manifest, registry())
+    if not buys:
+        app.say("Nothing to buy now. Whatever the job files declare later is bought without asking.")
+        return True
+    lines = [f"{count(len(buys), 'paid run')} that the job files ask for:", *changes_text(buys)]
+    click.echo("\n".join(lines), err=True, color=app.color_on(sys.stderr))
+    if await confirm(app, "Buy them, and later without asking what is saved to the files?", yes=False):
+        return True
+    app.say("New work waits for `orchestrator apply`.")
+    return False
 
 
 async def _serve(daemon: Daemon, *, listener: Listener) -> None:

@@ -8,6 +8,7 @@ from orchestrator.core.job import Job, OnChange, marker
 from orchestrator.core.plan import Action, Change, Known, Plan, Record
 from orchestrator.core.run import OPEN, Run, Status
 
+BUYS = (Action.CREATE, Action.REPLACE)
 ATTEMPTS = 20
 """How many attempts of one work are looked for by their markers after the database was lost."""
 
@@ -53,7 +54,7 @@ def enact(
             continue
         if change.job in held:
             records.append(_held(change, job, held[change.job]))
-        elif change.action in (Action.CREATE, Action.REPLACE):
+        elif change.action in BUYS:
             previous = change.run if change.action is Action.REPLACE else None
             after = _cleared(job, previous, cancels)
             attempt = attempts.get((job.name, job.account, job.fingerprint), 0) + 1
@@ -97,6 +98,11 @@ def new_run(
     )
 
 
+def buying(plan: Plan) -> Sequence[Change]:
+    """Return the changes of `plan` that start a paid run."""
+    return tuple(change for change in plan.changes if change.action in BUYS)
+
+
 def hold(plan: Plan, *, limit: int, apply_new: bool = True) -> Mapping[str, str]:
     """Say which changes of `plan` the daemon leaves to a person, by job, and why.
 
@@ -110,11 +116,7 @@ def hold(plan: Plan, *, limit: int, apply_new: bool = True) -> Mapping[str, str]
         and change.declared
         and change.declared.policy.on_change is OnChange.ASK
     }
-    starting = [
-        change
-        for change in plan.changes
-        if change.action in (Action.CREATE, Action.REPLACE) and change.job not in held
-    ]
+    starting = [change for change in buying(plan) if change.job not in held]
     if not apply_new:
         held |= {change.job: "new work waits for `orchestrator apply`" for change in starting}
     elif len(starting) > limit:

@@ -6,14 +6,18 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
+import structlog
+
 from orchestrator import crashpoint
 from orchestrator.config.manifest import Manifest
-from orchestrator.core.enact import Writes, enact, hold
+from orchestrator.core.enact import Writes, buying, enact, hold
 from orchestrator.core.plan import Action, Change, Known, Plan, Record, diff, plan
 from orchestrator.errors import UsageError
 from orchestrator.providers import Provider
 from orchestrator.store.commit import Routing, make_id
 from orchestrator.store.store import Store
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
 Registry = Mapping[str, type[Provider]]
 
@@ -80,6 +84,13 @@ async def apply(
     return writes
 
 
+async def unasked(store: Store, manifest: Manifest, registry: Registry) -> Sequence[Change]:
+    """Return what the daemon would buy by itself now, where it may apply new work; writes nothing."""
+    found = await preview(store, manifest, registry)
+    held = hold(found, limit=manifest.settings.max_new_runs)
+    return tuple(change for change in buying(found) if change.job not in held)
+
+
 async def automatic(
     store: Store, manifest: Manifest, registry: Registry, routing: Routing, *, apply_new: bool
 ) -> Writes:
@@ -95,7 +106,15 @@ async def automatic(
         )
         return _enact(store, manifest, registry, Plan(changes=kept), known, now, held)
 
-    return await store.declared.reconcile(decide, routing)
+    writes = await store.declared.reconcile(decide, routing)
+    for record in writes.records:
+        if record.held:
+            log.warning("job.held", job=record.name, reason=record.held)
+    for run in writes.runs:
+        # Before it is sent, which begins with a listing of its account.
+        why = "a paid run, which the job files ask for"
+        log.info("run.buying", job=run.job, account=run.account, attempt=run.attempt, message=why)
+    return writes
 
 
 def _told(plan: Plan, records: Mapping[str, Record]) -> Mapping[str, str]:

@@ -31,15 +31,15 @@ def parse(text: str) -> timedelta:
     """Read a duration; raises ValueError, whose text says what was expected."""
     found = _FORM.fullmatch(text)
     if found is None or not text:
-        raise ValueError(f"expected a time such as {EXAMPLES}")
+        raise ValueError(f"expected a duration such as {EXAMPLES}")
     total = timedelta()
     for number, (_, unit) in zip(found.groups(), _UNITS, strict=True):
         # compared before it is multiplied, since a timedelta overflows at 999,999,999 days
         if number is not None and int(number) > LONGEST / unit:
-            raise ValueError("a time is at most 365d")
+            raise ValueError("a duration is at most 365d")
         total += int(number or 0) * unit
     if total > LONGEST:
-        raise ValueError("a time is at most 365d")
+        raise ValueError("a duration is at most 365d")
     return total
 
 
@@ -57,7 +57,7 @@ def _read(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
-        raise PydanticCustomError("duration", "expected a time such as " + EXAMPLES)
+        raise PydanticCustomError("duration", "expected a duration such as " + EXAMPLES)
     try:
         return parse(value)
     except ValueError as error:

@@ -23,7 +23,7 @@ def take(folder: Path, name: str) -> Input | str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         if path.is_symlink():
-            return f"{name} is a link, a regular file is needed"
+            return f"{name} is a link; a regular file is needed"
         return f"{name}: {getattr(error, 'strerror', None) or 'not a path'}"
     try:
         return _measure(descriptor, path)

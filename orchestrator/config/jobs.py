@@ -88,12 +88,12 @@ def _kind_of(entry: Entry, build: Build) -> str | None:
         return name if kind else None
     if kind is None:
         known = sorted({*build.account_kinds, *build.kinds.providers})
-        message = f"unknown provider {quoted(name)}, known are {', '.join(known)}"
+        message = f"unknown provider {quoted(name)}; known providers: {', '.join(known)}"
         build.faults.append(entry.fault("provider", message=message, hint=near(name, known)))
         return None
     lacking = _default_account(name, kind.options, build)
     if lacking:
-        message = f"missing: a table [providers.{name}] with {', '.join(lacking)}"
+        message = f"needs a table [providers.{name}] with {', '.join(lacking)}"
         build.faults.append(entry.fault("provider", message=message))
     return name
 
@@ -139,7 +139,7 @@ def _literal_secrets(entry: Entry, model: type[Spec], spec: Mapping[str, Any]) -
         for part in parts:
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None and not isinstance(value, Mapping):
-            message = "a secret is written as a reference, not as a value"
+            message = "a secret must be a reference, not the value itself"
             yield entry.fault("spec", *parts, message=message, hint='write { env = "NAME" }')
 
 

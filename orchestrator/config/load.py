@@ -36,7 +36,9 @@ def _upward(cwd: Path) -> Path:
     for folder in _to_root(here):
         if os.path.isfile(folder / NAME):
             return folder / NAME
-    raise SettingsError(f"no {NAME} here or above", hint="orchestrator init writes one; -f names another")
+    raise SettingsError(
+        f"no {NAME} in this folder or above it", hint="`orchestrator init` writes one; -f names another"
+    )
 
 
 def _to_root(here: Path) -> Sequence[Path]:
@@ -54,7 +56,7 @@ def _expand(path: Path) -> Sequence[Path]:
     path = Path(os.path.abspath(path))
     if not os.path.isdir(path):
         if not os.path.exists(path):
-            raise SettingsError(f"{path}: no such file", hint="orchestrator init writes one")
+            raise SettingsError(f"{path}: no such file", hint="`orchestrator init` writes one")
         return [path]
     found = sorted(file for file in path.glob("*.toml") if not file.name.startswith(".") and file.is_file())
     if not found:
@@ -99,7 +101,7 @@ def load_settings(files: Sequence[Path], env: Mapping[str, str]) -> tuple[Settin
 
 def _read(files: Sequence[Path]) -> tuple[list[Source], list[Problem], Path]:
     if not files:
-        raise SettingsError("no job file is named")
+        raise SettingsError("no job file was given")
     cwd = Path.cwd()
     results = [read(path, cwd) for path in files]
     sources = [result for result in results if isinstance(result, Source)]

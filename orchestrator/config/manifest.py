@@ -43,11 +43,11 @@ def _url_problem(text: str) -> str | None:
     if parts.scheme not in {"http", "https"} or not host or port == 0:
         return "expected an address such as https://api.example.com/v1"
     if parts.username is not None or parts.password is not None:
-        return "an address holds no user or password"
+        return "an address must not contain a user name or password"
     if "?" in text or "#" in text:
-        return "an address holds no query and no fragment"
+        return "an address must not contain a query or a fragment"
     if not text.isprintable() or " " in text or "\\" in text:
-        return "an address holds no space and no backslash"
+        return "an address must not contain a space or a backslash"
     return None
 
 
@@ -109,12 +109,12 @@ class Settings(Table):
 
     project: Name = Field(
         default="jobs",
-        description="Names this set of jobs in the markers; the folder's name where it is left out.",
+        description="Identifies this set of jobs in the markers. Default: the folder's name.",
     )
     database: Annotated[str, Field(max_length=2000), AfterValidator(_database)] = Field(
         default="sqlite:///.orchestrator/state.db",
         repr=False,  # by way of the environment it may hold a password
-        description="sqlite:///PATH, beside the first file, or postgresql://user@host/name.",
+        description="sqlite:///PATH, relative to the first job file, or postgresql://user@host/name.",
     )
     poll_interval: Annotated[Duration, Field(ge=_SECOND)] = Field(
         default=timedelta(seconds=30), description="How often each account is polled, 1s at least."
@@ -123,18 +123,18 @@ class Settings(Table):
         default="127.0.0.1:8787", description='Dashboard, API and metrics; "" turns them off.'
     )
     hooks: tuple[Name, ...] = Field(
-        default=(), description="For every job that names none, and for the events of accounts."
+        default=(), description="Hooks for every job that names none, and for account events."
     )
     heartbeat: Heartbeat | None = Field(
         default=None,
         repr=False,  # whoever has it can speak for us
-        description="An address, or a reference to it, that the daemon pings while all of it makes progress.",
+        description="An address, or a reference to one, that the daemon pings while all of it works.",
     )
     max_new_runs: int = Field(
         default=20,
         ge=0,
         le=1_000_000,
-        description="A reconcile by the daemon that would start more starts none and waits for apply.",
+        description="A saved file that would start more runs than this starts none; they wait for apply.",
     )
 
     @property
@@ -154,27 +154,33 @@ class AfterDoubt(StrEnum):
 class AccountOptions(Table):
     """`[providers.NAME]`, the keys that every provider has; a driver adds its own."""
 
-    kind: str = Field(description="Which provider this is; the table's name where it is left out.")
-    base_url: BaseUrl | None = Field(default=None, description="Another address of the API.")
+    kind: str = Field(description="Which provider this is. Default: the table's name.")
+    base_url: BaseUrl | None = Field(
+        default=None, description="The API's address, if it is not the provider's own."
+    )
     poll_interval: Annotated[Duration, Field(ge=_SECOND)] | None = Field(
         default=None, description="How often this account is polled, 1s at least."
     )
     max_running: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Open runs at once, those in doubt too."
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="How many runs may be open at once, including those in doubt.",
     )
     # Below, the second page of a listing would wait for longer than an exchange may take.
     requests_per_second: float | None = Field(default=None, ge=0.1, le=10_000)
     after_doubt: AfterDoubt = Field(
-        default=AfterDoubt.PARK, description="park or resend, once doubt_window has passed."
+        default=AfterDoubt.PARK,
+        description="Once doubt_window has passed: park (a person decides) or resend (may pay twice).",
     )
     doubt_window: Annotated[Duration, Field(ge=_SECOND)] = Field(
-        default=timedelta(minutes=15), description="How long a lost answer is looked for."
+        default=timedelta(minutes=15), description="How long to look for a run whose answer was lost."
     )
 
 
 def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
     if not patterns or not all(patterns):
-        raise PydanticCustomError("patterns", "expected names or patterns, one at least")
+        raise PydanticCustomError("patterns", "expected at least one name or pattern")
     return patterns
 
 
@@ -189,18 +195,21 @@ Patterns = Annotated[
 class HookOptions(Table):
     """`[hooks.NAME]`, the keys that every kind has."""
 
-    kind: str = Field(description="Which kind of hook; the table's name where it is left out.")
-    events: tuple[EventType, ...] = Field(default=DEFAULT_EVENTS, description="What it hears of.")
+    kind: str = Field(description="Which kind of hook. Default: the table's name.")
+    events: tuple[EventType, ...] = Field(default=DEFAULT_EVENTS, description="Which events it gets.")
     jobs: Patterns | None = Field(
-        default=None, description='Of the jobs that name it, only these: names or patterns such as "voice-*".'
+        default=None,
+        description='Only for these of the jobs that name it: names or patterns such as "voice-*".',
     )
-    providers: Patterns | None = Field(default=None, description="Only these accounts: names or patterns.")
+    providers: Patterns | None = Field(
+        default=None, description="Only for these accounts: names or patterns."
+    )
     lasts: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=7))] = Field(
         default=timedelta(0),
         alias="for",
-        description="Tell of a state only once it has lasted this long, 7d at most.",
+        description="Send an event only if its state lasts this long, 7d at most.",
     )
-    superseded: bool = Field(default=False, description="Also events of runs that were replaced.")
+    superseded: bool = Field(default=False, description="Also send events of runs that were replaced.")
 
 
 class JobTable(Table):
@@ -208,14 +217,15 @@ class JobTable(Table):
 
     provider: str = Field(description="The account: a table under [providers], or a kind.")
     hooks: tuple[Name, ...] | None = Field(
-        default=None, description="Who hears of it; [orchestrator] hooks where it is left out."
+        default=None, description="Which hooks to notify. Default: the hooks in [orchestrator]."
     )
-    on_change: OnChange = Field(default=OnChange.ASK, description="What an edit of the spec does.")
+    on_change: OnChange = Field(default=OnChange.ASK, description="What happens when the spec is edited.")
     on_remove: OnRemove = Field(
-        default=OnRemove.KEEP, description="What a confirmed apply does with the open run of a removed job."
+        default=OnRemove.KEEP,
+        description="What a confirmed apply does with the open run of a job that was removed from the files.",
     )
     overdue_after: Annotated[Duration, Field(ge=_SECOND)] | None = Field(
-        default=None, description="When to say that it takes too long."
+        default=None, description="When to report that a run takes too long, counted from its submission."
     )
 
 

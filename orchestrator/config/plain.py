@@ -79,11 +79,11 @@ def _unfit(value: object) -> str | None:
         case bool() | str():
             return None
         case int():
-            return None if -(2**63) <= value < 2**63 else "a number beyond 64 bits"
+            return None if -(2**63) <= value < 2**63 else "a number that does not fit in 64 bits"
         case float():
             return None if math.isfinite(value) else f"expected a finite number, got {quoted(value)}"
         case _:
-            return "a date or time has no place here, write it as a text in quotes"
+            return "a date or time is not allowed here; write it as text in quotes"
 
 
 def refuse_reserved(text: str, spec: object, here: Here) -> None:
@@ -105,7 +105,7 @@ def look_alikes(source: Source) -> Iterator[Fault]:
         return
     for at, value in leaves(source.document, ()):
         if isinstance(value, str) and looks_secret(value):
-            message = "looks like a secret, and is stored and shown as it stands"
+            message = "looks like a secret, but is stored and shown in plain text"
             yield Fault(source=source, path=at, message=message)
 
 

@@ -30,7 +30,7 @@ def schema(kinds: Kinds) -> Node:
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "title": "orchestrator job file",
-        "description": "Hosted fine-tunes to run, at which accounts, and who hears of them.",
+        "description": "Hosted fine-tunes, the accounts that run them, and the hooks to notify.",
         "type": "object",
         "additionalProperties": False,
         "properties": {

@@ -87,7 +87,7 @@ class SecretRef(BaseModel):
 
     env: str | None = Field(default=None, pattern=_VARIABLE, description="An environment variable.")
     file: str | None = Field(
-        default=None, min_length=1, max_length=4096, description="A file, one trailing newline dropped."
+        default=None, min_length=1, max_length=4096, description="A file; one trailing newline is removed."
     )
     # not strict, since what the validator below hands on is no longer JSON, and a list is no tuple
     command: tuple[str, ...] | None = Field(
@@ -95,14 +95,14 @@ class SecretRef(BaseModel):
         min_length=1,
         max_length=100,
         strict=False,
-        description="A command that prints it; no shell.",
+        description="A command that prints it, run without a shell.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _reference(cls, value: object) -> object:
         if not isinstance(value, dict):
-            raise PydanticCustomError("secret_literal", "a secret is written as a reference, not as a value")
+            raise PydanticCustomError("secret_literal", "a secret must be a reference, not the value itself")
         if "keyring" in value:
             raise PydanticCustomError("secret_keyring", "keyring is not supported yet")
         if isinstance(value.get("env"), str) and looks_secret(value["env"]):
@@ -140,7 +140,7 @@ def _secret(content: bytes, where: str) -> Secret:
         raise SecretError(f"{where}: not UTF-8 text") from None
     value = text.removesuffix("\n").removesuffix("\r")
     if not value:
-        raise SecretError(f"{where}: empty")
+        raise SecretError(f"{where}: it is empty")
     return Secret(value)
 
 

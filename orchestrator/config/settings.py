@@ -50,14 +50,14 @@ def settings(
 
 def _twice(source: Source, key: str, first: Source) -> Fault:
     path = ("orchestrator", key)
-    return Fault(source=source, path=path, message="set already at", spot=Spot.KEY, first=(first, path))
+    return Fault(source=source, path=path, message="already set at", spot=Spot.KEY, first=(first, path))
 
 
 def _password(source: Source) -> Fault:
     return Fault(
         source=source,
         path=("orchestrator", "database"),
-        message="a database address in a file holds no password",
+        message="an address in a job file must not contain a password",
         hint="use PGPASSWORD or ~/.pgpass",
     )
 

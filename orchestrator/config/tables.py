@@ -103,9 +103,7 @@ def _entries(source: Source, build: Build) -> Iterator[Entry]:
             continue
         for name, table in tables.items():
             if not _NAME.fullmatch(name):
-                message = (
-                    "a name is 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first"
-                )
+                message = "a name has up to 63 letters, digits, . - _ and starts with a letter or digit"
                 build.faults.append(
                     Fault(source=source, path=(section, name), message=message, spot=Spot.KEY)
                 )
@@ -122,9 +120,9 @@ def _entries(source: Source, build: Build) -> Iterator[Entry]:
 
 
 def _twice(entry: Entry, first: Entry) -> Fault:
-    message = "defined already at"
+    message = "already defined at"
     if entry.name != first.name:
-        message = f'too much like "{first.name}", which differs only in case, at'
+        message = f'differs only in case from "{first.name}", defined at'
     return Fault(
         source=entry.source,
         path=entry.path,
@@ -171,7 +169,7 @@ def _kind(entry: Entry, known: Iterable[str], build: Build) -> str | None:
         message = f"expected one of {words}, got {quoted(kind)}"
         fault = entry.fault("kind", message=message, hint=near(kind, known))
     else:
-        message = f'missing, since "{kind}" is no kind (one of {words})'
+        message = f'missing, because "{kind}" is not a kind (one of {words})'
         fault = entry.fault("kind", message=message, hint=near(kind, known))
     build.faults.append(fault)
     return None

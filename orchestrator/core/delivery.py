@@ -97,11 +97,11 @@ def wants(route: Route, event: Event, *, current: bool) -> bool:
 def refusal(route: Route, event: Event, *, current: bool) -> str | None:
     """Say why `route` does not hear of `event`, None where it does."""
     if event.type not in route.events:
-        return f"its events leave out {event.type}"
+        return f"its events do not include {event.type}"
     if event.job is not None and route.jobs is not None and not _fits(event.job, route.jobs):
-        return f"its jobs ({', '.join(route.jobs)}) leave out {event.job}"
+        return f"its jobs ({', '.join(route.jobs)}) do not include {event.job}"
     if route.providers is not None and not _fits(event.account, route.providers):
-        return f"its providers ({', '.join(route.providers)}) leave out {event.account}"
+        return f"its providers ({', '.join(route.providers)}) do not include {event.account}"
     if not current and not route.superseded:
         return "the run was replaced, and superseded is not set"
     return None

@@ -110,7 +110,7 @@ def hold(plan: Plan, *, limit: int, apply_new: bool = True) -> Mapping[str, str]
     `limit` runs would start at once, and no new work where `apply_new` is false.
     """
     held = {
-        change.job: "its spec changed; `orchestrator apply` decides"
+        change.job: "its spec changed; review it with `orchestrator apply`"
         for change in plan.changes
         if change.action is Action.REPLACE
         and change.declared
@@ -120,7 +120,9 @@ def hold(plan: Plan, *, limit: int, apply_new: bool = True) -> Mapping[str, str]
     if not apply_new:
         held |= {change.job: "new work waits for `orchestrator apply`" for change in starting}
     elif len(starting) > limit:
-        why = f"{len(starting)} new runs at once, max_new_runs is {limit}; `orchestrator apply` releases them"
+        why = (
+            f"{len(starting)} new runs at once, but max_new_runs is {limit}; `orchestrator apply` starts them"
+        )
         held |= {change.job: why for change in starting}
     return held
 

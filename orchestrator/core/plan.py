@@ -137,11 +137,11 @@ def _change(
 def _same_work(job: Job, record: Record | None, run: Known) -> Change:
     action, reason = Action.NONE, _rest(run)
     if record is None:
-        action, reason = Action.UPDATE, f"declared again; its run is known ({run.status})"
+        action, reason = Action.UPDATE, f"declared again; it already has a run ({run.status})"
     elif (record.account, record.fingerprint) != (job.account, job.fingerprint):
         action, reason = (
             Action.UPDATE,
-            f"back to work that a run has done already ({run.status}); nothing is bought",
+            f"back to a spec that was already bought ({run.status}); nothing is bought",
         )
     elif record.policy != job.policy:
         action, reason = Action.UPDATE, f"{_policies(record.policy, job.policy)} changed"
@@ -153,7 +153,7 @@ def _rest(run: Known) -> str:
         case Status.FAILED | Status.CANCELLED | Status.LOST:
             return f"{run.status}; `orchestrator retry {run.job}` buys another attempt"
         case Status.IN_DOUBT:
-            return "in doubt; never sent again by itself"
+            return "in doubt; it is never sent again automatically"
         case _:
             return str(run.status)
 
@@ -167,7 +167,7 @@ def _claimable(job: Job, same: Known) -> Change:
     where = same.remote_id or same.id
     reason = (
         f'the same work as {where} of "{same.job}", which no file declares ({same.status}): '
-        f"`orchestrator import {job.name} {where}` takes it over, `apply --again` buys it anew"
+        f"`orchestrator import {job.name} {where}` takes it over, `apply --again` buys it again"
     )
     return Change(
         action=Action.NONE,
@@ -191,7 +191,7 @@ def _edited(job: Job, record: Record, before: Known) -> Change:
         case OnChange.CANCEL_THEN_REPLACE if before.status in OPEN:
             end = f"; the {before.status} run is cancelled first"
         case _:
-            end = f"; the {before.status} run goes on" if before.status in OPEN else ""
+            end = f"; the {before.status} run continues" if before.status in OPEN else ""
     return Change(
         action=action,
         job=job.name,
@@ -217,14 +217,17 @@ def _removed(
         cancel = record.policy.on_remove is OnRemove.CANCEL and run is not None and not run.status.final
         bought = record.name in history
         if not bought:
-            action, reason = Action.NONE, "left the files before anything was bought"
+            action, reason = Action.NONE, "removed from the files before anything was bought"
         elif cancel and run is not None and run.id in wanted:
-            action, reason = Action.NONE, "left the files: kept, a declared job asks for the same work"
+            action, reason = (
+                Action.NONE,
+                "removed from the files; kept, since a declared job asks for the same work",
+            )
         elif cancel and run is not None and not run.cancelling:
-            action, reason = Action.CANCEL, 'left the files, on_remove = "cancel"'
+            action, reason = Action.CANCEL, 'removed from the files, on_remove = "cancel"'
         else:
             action = Action.NONE
-            reason = "left the files: kept, unmanaged" + (f" ({status})" if status else "")
+            reason = "removed from the files; kept, unmanaged" + (f" ({status})" if status else "")
         yield Change(
             action=action, job=record.name, account=record.account, reason=reason, run=run, notice=bought
         )

@@ -92,7 +92,7 @@ def heard(hearing: Hearing, attempt: Attempt, now: datetime) -> Hearing:
     if hearing.off is not None:
         return failed
     if attempt.gone:
-        return replace(failed, off=f"the receiver wants no more: {attempt.text}", off_at=now)
+        return replace(failed, off=f"the receiver asked for no more deliveries: {attempt.text}", off_at=now)
     if now - since >= OFF_AFTER:
         return replace(failed, off=f"failing for {OFF_AFTER.days} days: {attempt.text}", off_at=now)
     return failed

@@ -61,7 +61,7 @@ def test_what_was_sent_can_be_sent_again_and_explained(place: Place, listener: L
 
     found = place("hooks", "explain", "b", "--json").json
     outlook = {one["hook"]: (one["hears"], one["reason"]) for one in found["hooks"]}
-    assert outlook["team"] == ([], "its jobs (a) leave out b")
+    assert outlook["team"] == ([], "its jobs (a) do not include b")
     assert outlook["late"] == ([], "the job's hooks (team) leave it out")
     told = {one["type"]: {each["hook"]: each for each in one["hooks"]} for one in found["events"]}
     assert told["job.succeeded"]["team"]["state"] == "delivered"
@@ -121,7 +121,10 @@ def test_a_hook_is_said_to_be_off_until_its_table_changes(place: Place, listener
     assert states(place) == ["dead"]
     for command in (("status",), ("hooks", "log")):
         assert "hook team (off" in place(*command).err
-    assert "team  off    the receiver wants no more: HTTP 410" in place("hooks", "explain", "a").out
+    assert (
+        "team  off    the receiver asked for no more deliveries: HTTP 410"
+        in place("hooks", "explain", "a").out
+    )
     place.write(
         listener.table("team", "job.succeeded") + 'timeout = "14s"\n', cartesia("a", 'hooks = ["team"]')
     )
@@ -174,7 +177,7 @@ def test_a_hook_that_waits_says_so(place: Place, listener: Listener) -> None:
     )
     shown = place("hooks", "explain", "a").out
     assert "team      yes    job.succeeded, if it lasts 10m" in shown
-    assert "accounts  no     its events leave out all that a job tells" in shown
+    assert "accounts  no     its events do not include all that a job tells" in shown
 
 
 def test_a_name_that_is_no_hook_is_refused(place: Place, listener: Listener) -> None:

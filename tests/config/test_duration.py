@@ -56,7 +56,7 @@ def test_what_is_read(text: str, length: timedelta) -> None:
     ],
 )
 def test_what_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"expected a time|at most 365d"):
+    with pytest.raises(ValueError, match=r"expected a duration|at most 365d"):
         parse(text)
 
 

@@ -88,22 +88,22 @@ def test_several_files_are_one_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        (JOB, JOB, "jobs1.toml:2:7: jobs.a: defined already at jobs.toml:2"),
-        ("\n\n[hooks.post]", "[hooks.post]", "jobs1.toml:1:8: hooks.post: defined already at jobs.toml:3"),
+        (JOB, JOB, "jobs1.toml:2:7: jobs.a: already defined at jobs.toml:2"),
+        ("\n\n[hooks.post]", "[hooks.post]", "jobs1.toml:1:8: hooks.post: already defined at jobs.toml:3"),
         (
             "[providers]\nvoice = {}",
             "[providers.voice]",
-            "jobs1.toml:1:12: providers.voice: defined already at jobs.toml:2",
+            "jobs1.toml:1:12: providers.voice: already defined at jobs.toml:2",
         ),
         (
             "[orchestrator]\nproject = 'a'",
             "[orchestrator]\nlisten = ''\nproject = 'a'",
-            "jobs1.toml:3:1: orchestrator.project: set already at jobs.toml:2",
+            "jobs1.toml:3:1: orchestrator.project: already set at jobs.toml:2",
         ),
         (
             JOB,
             JOB.replace("jobs.a", "jobs.A"),
-            'jobs1.toml:2:7: jobs.A: too much like "a", which differs only in case, at jobs.toml:2',
+            'jobs1.toml:2:7: jobs.A: differs only in case from "a", defined at jobs.toml:2',
         ),
     ],
 )
@@ -113,7 +113,7 @@ def test_a_name_that_is_defined_twice(first: str, second: str, said: str) -> Non
 
 def test_names_that_differ_only_in_case_in_one_file() -> None:
     (said,) = problems(JOB + JOB.replace("jobs.a", "jobs.A"))
-    assert said.startswith('jobs.toml:6:7: jobs.A: too much like "a"')
+    assert said.startswith('jobs.toml:6:7: jobs.A: differs only in case from "a"')
 
 
 def test_problems_follow_the_order_of_the_files() -> None:

@@ -124,11 +124,11 @@ def test_an_empty_file_is_a_manifest() -> None:
         ("orchestrator = []", "1:16: orchestrator: expected a table"),
         ("[jobs]\na = 1", "2:5: jobs.a: expected a table, got 1"),
         ("[datasets.x]\nprovider = 'voice'", "1:2: datasets: not supported yet"),
-        ("[providers.x]", '1:12: providers.x.kind: missing, since "x" is no kind (one of voice, store)'),
+        ("[providers.x]", '1:12: providers.x.kind: missing, because "x" is not a kind (one of voice, store)'),
         (
             "[providers.stor]",
             (
-                '1:12: providers.stor.kind: missing, since "stor" is no kind (one of voice, store), '
+                '1:12: providers.stor.kind: missing, because "stor" is not a kind (one of voice, store), '
                 'did you mean "store"?'
             ),
         ),
@@ -181,7 +181,7 @@ def test_an_empty_file_is_a_manifest() -> None:
         ),
         (
             "[providers.voice]\npoll_interval = '1'",
-            '2:17: providers.voice.poll_interval: expected a time such as "90s", "15m" or "2h30m"',
+            '2:17: providers.voice.poll_interval: expected a duration such as "90s", "15m" or "2h30m"',
         ),
         (
             "[providers.voice]\nname = 'x'",
@@ -238,10 +238,10 @@ def test_addresses_that_are_taken(url: str) -> None:
         ("provder = 'voice'", ['provder: unknown key, did you mean "provider"?', "provider: missing"]),
         (
             "provider = 'voce'",
-            ['provider: unknown provider "voce", known are store, voice, did you mean "voice"?'],
+            ['provider: unknown provider "voce"; known providers: store, voice, did you mean "voice"?'],
         ),
         ("provider = 8", ["provider: expected a text in quotes, got 8"]),
-        ("provider = 'store'", ["provider: missing: a table [providers.store] with account_id, region"]),
+        ("provider = 'store'", ["provider: needs a table [providers.store] with account_id, region"]),
         ("provider = 'voice'\nmatrix = { a = [1] }", ["matrix: not supported yet"]),
         ("provider = 'voice'\nneeds = ['b']", ["needs: not supported yet"]),
         ("provider = 'voice'\nneeds = 0", ["needs: not supported yet"]),
@@ -268,7 +268,7 @@ def test_addresses_that_are_taken(url: str) -> None:
             ['on_remove: expected one of keep, cancel, got "delete"'],
         ),
         ("provider = 'voice'\noverdue_after = '0s'", ['overdue_after: expected at least 1s, got "0s"']),
-        ("provider = 'voice'\noverdue_after = '366d'", ["overdue_after: a time is at most 365d"]),
+        ("provider = 'voice'\noverdue_after = '366d'", ["overdue_after: a duration is at most 365d"]),
     ],
 )
 def test_words_about_a_job(lines: str, said: list[str]) -> None:
@@ -290,7 +290,7 @@ def test_words_about_a_job(lines: str, said: list[str]) -> None:
         ("dataset = 'd'\nepochs = 8.0", ["5:10: {}.epochs: expected a whole number, got 8.0"]),
         (
             "dataset = 'd'\nepochs = 2020-01-01",
-            ["5:10: {}.epochs: a date or time has no place here, write it as a text in quotes"],
+            ["5:10: {}.epochs: a date or time is not allowed here; write it as text in quotes"],
         ),
         ("dataset = 'd'\nrate = nan", ["5:8: {}.rate: expected a finite number, got nan"]),
         ("dataset = 'd'\nrate = '1'", ['5:8: {}.rate: expected a number, got "1"']),
@@ -303,16 +303,22 @@ def test_words_about_a_job(lines: str, said: list[str]) -> None:
             "dataset = 'd'\ndeep.tags = ['a', {}]",
             ["5:19: {}.deep.tags[1]: expected a text in quotes, got a table"],
         ),
-        ("dataset = 'd'\nepochs = 9223372036854775808", ["5:10: {}.epochs: a number beyond 64 bits"]),
-        ("dataset = 'd'\nepochs = -9223372036854775809", ["5:10: {}.epochs: a number beyond 64 bits"]),
+        (
+            "dataset = 'd'\nepochs = 9223372036854775808",
+            ["5:10: {}.epochs: a number that does not fit in 64 bits"],
+        ),
+        (
+            "dataset = 'd'\nepochs = -9223372036854775809",
+            ["5:10: {}.epochs: a number that does not fit in 64 bits"],
+        ),
         (
             "dataset = 'd'\nfree = { a = [0x1_0000_0000_0000_0000] }",
-            ["5:15: {}.free.a[0]: a number beyond 64 bits"],
+            ["5:15: {}.free.a[0]: a number that does not fit in 64 bits"],
         ),
         ("dataset = 'd'\nfree = { a = inf }", ["5:14: {}.free.a: expected a finite number, got inf"]),
         (
             "dataset = 'd'\nfree = { a = 07:00:00 }",
-            ["5:14: {}.free.a: a date or time has no place here, write it as a text in quotes"],
+            ["5:14: {}.free.a: a date or time is not allowed here; write it as text in quotes"],
         ),
         (
             "dataset = '${datasets.a}'",
@@ -364,7 +370,7 @@ def test_a_job_without_a_spec(spec: str) -> None:
 def test_names_that_are_refused(section: str, name: str) -> None:
     (said,) = problems(f'[{section}."{name}"]')
     assert said.isprintable()
-    assert "a name is 1 to 63 letters, digits, dots, dashes and underscores" in said
+    assert "a name has up to 63 letters, digits, . - _" in said
 
 
 @pytest.mark.parametrize("name", ["a", "9", "A.b_c-d", "a" * 63, "sweep.1"])

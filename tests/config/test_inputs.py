@@ -85,7 +85,7 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
     (folder / "config.json").symlink_to("/etc/passwd")
     (folder / "weights.bin").unlink()
     (folder / "weights.bin").symlink_to("nowhere")
-    assert refused() == [f"{name} is a link, a regular file is needed" for name in FILES]
+    assert refused() == [f"{name} is a link; a regular file is needed" for name in FILES]
 
 
 def test_a_path_that_is_none() -> None:

@@ -90,7 +90,7 @@ def test_addresses_of_databases_that_are_refused(url: str) -> None:
 def test_a_password_may_stand_in_the_environment_alone(url: str) -> None:
     assert problems(f"[orchestrator]\ndatabase = '{url}'") == [
         (
-            "jobs.toml:2:12: orchestrator.database: a database address in a file holds no password, "
+            "jobs.toml:2:12: orchestrator.database: an address in a job file must not contain a password, "
             "use PGPASSWORD or ~/.pgpass"
         )
     ]
@@ -119,7 +119,7 @@ def test_where_not_to_listen(listen: str) -> None:
     ("line", "said"),
     [
         ("poll_interval = '999ms'", 'poll_interval: expected at least 1s, got "999ms"'),
-        ("poll_interval = 30", 'poll_interval: expected a time such as "90s", "15m" or "2h30m"'),
+        ("poll_interval = 30", 'poll_interval: expected a duration such as "90s", "15m" or "2h30m"'),
         ("max_new_runs = -1", "max_new_runs: expected at least 0, got -1"),
         ("max_new_runs = 1.5", "max_new_runs: expected a whole number, got 1.5"),
         ("project = 'a b'", 'project: expected a name of letters, digits, . _ - (63 at most), got "a b"'),
@@ -159,7 +159,7 @@ def test_an_empty_variable_is_a_value() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("POLL_INTERVAL", "30", "expected a time such as"),
+        ("POLL_INTERVAL", "30", "expected a duration such as"),
         ("POLL_INTERVAL", "1ms", 'expected at least 1s, got "1ms"'),
         ("MAX_NEW_RUNS", "many", 'expected a whole number, got "many"'),
         ("MAX_NEW_RUNS", "-1", "expected a whole number"),

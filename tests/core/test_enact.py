@@ -152,7 +152,7 @@ def test_a_held_change_keeps_what_its_run_was_bought_for_and_says_why() -> None:
     applied([old], state)
     found = planned([new], state)
     held = hold(found, limit=20)
-    assert held == {"narrator": "its spec changed; `orchestrator apply` decides"}
+    assert held == {"narrator": "its spec changed; review it with `orchestrator apply`"}
     writes = enacted(found, state, held)
     state.write(writes)
     assert writes.runs == ()

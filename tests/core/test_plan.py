@@ -75,7 +75,7 @@ def test_an_edited_spec_replaces_as_the_job_says(on_change: OnChange, status: St
         assert (change.action, change.notice) == (Action.REPLACE, False)
         cancelled = sent and on_change is OnChange.CANCEL_THEN_REPLACE
         assert ("cancelled first" in change.reason) is cancelled
-        assert ("goes on" in change.reason) is (sent and not cancelled)
+        assert ("run continues" in change.reason) is (sent and not cancelled)
 
 
 def test_another_account_is_other_work() -> None:
@@ -107,7 +107,7 @@ def test_a_run_whose_record_was_lost_is_taken_up_again() -> None:
     job = a_job()
     change = only([job], [], [known(a_run(job, status=Status.RUNNING))])
     assert change.action is Action.UPDATE
-    assert "its run is known (running)" in change.reason
+    assert "it already has a run (running)" in change.reason
 
 
 @pytest.mark.parametrize("status", [*OPEN, Status.SUCCEEDED])
@@ -164,7 +164,7 @@ def test_a_cancellation_is_asked_for_once() -> None:
 def test_what_was_never_bought_leaves_without_a_notice() -> None:
     change = only([], [a_record(a_job())])
     assert (change.action, change.notice) == (Action.NONE, False)
-    assert change.reason == "left the files before anything was bought"
+    assert change.reason == "removed from the files before anything was bought"
 
 
 def test_diff_names_every_path_that_differs() -> None:

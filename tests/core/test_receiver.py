@@ -76,7 +76,7 @@ def test_equal_refusals_in_a_row_are_flagged() -> None:
 def test_410_switches_off_at_once_and_once() -> None:
     gone = Attempt(gone=True, code=410, text="HTTP 410: bye")
     off = after(gone)
-    assert (off.off, off.off_at) == ("the receiver wants no more: HTTP 410: bye", NOW)
+    assert (off.off, off.off_at) == ("the receiver asked for no more deliveries: HTTP 410: bye", NOW)
     again = heard(off, gone, NOW + MINUTE)
     assert (again.off, again.off_at) == (off.off, NOW)
     assert heard(off, TAKEN, NOW + MINUTE).off is not None

@@ -184,7 +184,7 @@ async def test_410_ends_it_for_all_jobs_until_the_table_changes(
     with structlog.testing.capture_logs() as logs:
         assert await ended(deliverer) == 1
     assert [line["reason"] for line in logs if line["event"] == "hook.off"] == [
-        "the receiver wants no more: HTTP 410: gone"
+        "the receiver asked for no more deliveries: HTTP 410: gone"
     ]
     await tell(store, "b")
     assert await ended(deliverer) == 0

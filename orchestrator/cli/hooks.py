@@ -186,7 +186,7 @@ def _print(app: App, found: Mapping[str, Any]) -> None:
 
 def _outlook(hook: Mapping[str, Any]) -> tuple[str, str]:
     if not hook["hears"]:
-        return "no", hook["reason"] or "its events leave out all that a job tells"
+        return "no", hook["reason"] or "its events include none that jobs send"
     if hook["off"]:
         return "off", hook["off"]
     lasting = f", if it lasts {show(timedelta(seconds=hook['for']))}" if hook["for"] else ""

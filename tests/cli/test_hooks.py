@@ -177,7 +177,7 @@ def test_a_hook_that_waits_says_so(place: Place, listener: Listener) -> None:
     )
     shown = place("hooks", "explain", "a").out
     assert "team      yes    job.succeeded, if it lasts 10m" in shown
-    assert "accounts  no     its events do not include all that a job tells" in shown
+    assert "accounts  no     its events include none that jobs send" in shown
 
 
 def test_a_name_that_is_no_hook_is_refused(place: Place, listener: Listener) -> None:

@@ -98,7 +98,7 @@ def test_literals_are_refused_by_the_drivers_word_alone(form: str) -> None:
 def test_the_hint_names_a_variable() -> None:
     assert problems("[providers.voice]\napi_key = 'x'") == [
         (
-            "jobs.toml:2:11: providers.voice.api_key: a secret must be a reference, not the value itself, "
+            "jobs.toml:2:11: providers.voice.api_key: a secret is written as a reference, not as a value, "
             'write { env = "VOICE_API_KEY" }'
         )
     ]
@@ -110,8 +110,8 @@ def test_the_hint_names_a_variable() -> None:
 @pytest.mark.parametrize(
     ("form", "said"),
     [
-        ("'x'", "many: a secret must be a reference, not the value itself"),
-        ("['x']", "many[0]: a secret must be a reference, not the value itself"),
+        ("'x'", "many: a secret is written as a reference, not as a value"),
+        ("['x']", "many[0]: a secret is written as a reference, not as a value"),
         ("[{ env = 1 }]", "many[0].env: expected a text in quotes, got 1"),
         ("{ env = 'A', fle = 'b' }", 'many.fle: unknown key, did you mean "file"?'),
     ],

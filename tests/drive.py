@@ -4,10 +4,12 @@ import itertools
 import json
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -216,9 +218,10 @@ class Place:
             assert found == code, f"{args} ended with {found}\n{result.out}\n{result.err}"
         return result
 
-    def typed(self, answer: str, *args: str) -> Result:
+    def typed(self, answer: str, *args: str, columns: int = 80) -> Result:
         """Run a command on a terminal of its own, where a person types `answer`; all it says is in `out`."""
         ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, columns))
         with os.fdopen(ours, "r+b", buffering=0) as screen:
             process = subprocess.Popen(
                 [COMMAND, *args], cwd=self.folder, env=self.env, stdin=theirs, stdout=theirs, stderr=theirs
@@ -232,6 +235,25 @@ class Place:
         text = seen.decode().replace("\r\n", "\n")
         clean(text)
         return Result(args=args, code=code, out=text, err="")
+
+    def shown(self, *args: str, columns: int = 80, env: Mapping[str, str] | None = None) -> str:
+        """Run a command whose output is a terminal of so many columns, and return all that it shows there."""
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, columns))
+        screen = Path(os.ttyname(theirs))
+        running = self._launch(args, {**self.env, **(env or {})}, self.folder, screen, screen)
+        with os.fdopen(ours, "rb", buffering=0) as reader, os.fdopen(theirs):
+            seen = b""
+            ends = time.monotonic() + SECONDS
+            while running.poll() is None or select.select([reader], [], [], 0)[0]:
+                if select.select([reader], [], [], 0.02)[0]:
+                    seen += _read(reader)
+                elif time.monotonic() > ends:
+                    running.kill()
+                    pytest.fail(f"{args} still runs")
+        text = seen.decode().replace("\r\n", "\n")
+        clean(text)
+        return text
 
     def piped(self, command: str, reader: str) -> str:
         """Give the output of a command to a shell's reader, and return what that prints."""
@@ -255,22 +277,25 @@ class Place:
         whole, cwd = {**self.env, **(env or {})}, cwd or self.folder
         out.touch()
         err.touch()
-        process: subprocess.Popen[bytes] | Forked
-        if self.warm is not None and not self.prefix and "ORCHESTRATOR_CRASH" not in whole:
-            process = self.warm.start(args, whole, cwd, out, err)
-        else:
-            with out.open("wb") as stdout, err.open("wb") as stderr:
-                process = subprocess.Popen(
-                    [*self.prefix, COMMAND, *args],
-                    cwd=cwd,
-                    env=whole,
-                    stdin=subprocess.DEVNULL,
-                    stdout=stdout,
-                    stderr=stderr,
-                )
+        process = self._launch(args, whole, cwd, out, err)
         running = Running(process, out, err)
         self._started.append(running)
         return running
+
+    def _launch(
+        self, args: Sequence[str], env: Mapping[str, str], cwd: Path, out: Path, err: Path
+    ) -> "subprocess.Popen[bytes] | Forked":
+        if self.warm is not None and not self.prefix and "ORCHESTRATOR_CRASH" not in env:
+            return self.warm.start(args, env, cwd, out, err)
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            return subprocess.Popen(
+                [*self.prefix, COMMAND, *args],
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+            )
 
     def end(self) -> None:
         """End whatever still runs."""

@@ -31,6 +31,8 @@ OPENS = {"cli", "web", "hooks"}
 LAZY = {
     "orchestrator/__init__.py",
     "orchestrator/cli/__init__.py",
+    "orchestrator/cli/_app.py",  # rich, where a terminal is drawn on
+    "orchestrator/cli/_follow.py",
     "orchestrator/sandbox/__init__.py",  # a program of its own: starting it as a child loads no server
 }
 """What loads something only when it is asked for."""
@@ -138,6 +140,7 @@ def test_each_library_stays_where_it_belongs() -> None:
     for user in users("httpx"):
         assert user.startswith("orchestrator/providers/_") or user.split("/")[1] in OPENS
     assert all(user.startswith(("orchestrator/store/", "migrations/")) for user in users("sqlalchemy"))
+    assert users("rich") <= {"orchestrator/cli/_screen.py"}
     assert users("prometheus_client") <= {"orchestrator/web/metrics.py"}
     assert users("apscheduler") <= {"orchestrator/engine/ticks.py"}
     assert all(user.startswith(("orchestrator/store/migrate.py", "migrations/")) for user in users("alembic"))

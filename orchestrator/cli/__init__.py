@@ -5,7 +5,8 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -54,6 +55,19 @@ OS_HINTS = {
 }
 
 
+@contextmanager
+def _hidden(library: str) -> Iterator[None]:
+    """Keep structlog from loading rich for tracebacks that nobody sees; `_screen` does where it draws."""
+    if library in sys.modules:
+        yield
+        return
+    sys.modules[library] = None  # type: ignore[assignment]  # which is how Python refuses to import it
+    try:
+        yield
+    finally:
+        del sys.modules[library]
+
+
 class Commands(click.Group):
     """The commands of `COMMANDS`, loaded one at a time."""
 
@@ -65,7 +79,8 @@ class Commands(click.Group):
         """Load one."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"orchestrator.cli.{MODULES.get(cmd_name, cmd_name)}")
+        with _hidden("rich"):
+            module = importlib.import_module(f"orchestrator.cli.{MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 
@@ -97,7 +112,9 @@ class Commands(click.Group):
 @click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="A job file or a folder of them.")
 @click.option("-C", "directory", metavar="DIR", help="Go to this folder first.")
 @click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account.")
-@click.option("-o", "--output", type=click.Choice(["table", "json", "jsonl", "name"]), help="How to print.")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "wide", "json", "jsonl", "name"]), help="How to print."
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for.")
 @click.option("-v", "--verbose", count=True, help="Log more; twice for everything.")

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -15,6 +15,7 @@ import click
 
 from orchestrator import late
 from orchestrator.cli._log import configure
+from orchestrator.cli._table import Column, Table, width
 from orchestrator.config.load import find, load, load_settings
 from orchestrator.config.manifest import Kinds, Manifest, Settings
 from orchestrator.config.problems import placed
@@ -108,14 +109,45 @@ class App:
             return self.color == "always"
         return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
+    @property
+    def for_people(self) -> bool:
+        """Say whether to print tables and sentences rather than documents."""
+        return self.output in ("table", "wide")
+
     def say(self, text: str) -> None:
         """Tell a person something that is not the data asked for."""
         if not self.quiet:
-            click.echo(text, err=True, color=self.color_on(sys.stderr))
+            self._fill(text, sys.stderr)
 
     def out(self, text: str) -> None:
-        """Print data."""
+        """Print data, as it is."""
         click.echo(text, color=self.color_on(sys.stdout))
+
+    def tell(self, text: str) -> None:
+        """Print data that is sentences: on a terminal they are wrapped between words."""
+        self._fill(text, sys.stdout)
+
+    def rows(self, columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
+        """Print data that is a table."""
+        self.table(Table.of(columns, rows, wide=self.output == "wide"))
+
+    def table(self, made: Table) -> None:
+        """Print a table: fitted to a terminal, whole with `-o wide` and for a pipe."""
+        if self.output == "wide" or not sys.stdout.isatty():
+            self.out(made.text())
+            return
+        from orchestrator.cli import _screen
+
+        _screen.draw(made, sys.stdout, color=self.color_on(sys.stdout))
+
+    def _fill(self, text: str, stream: TextIO) -> None:
+        room = width(stream)
+        if room is None or all(len(line) <= room and line.isascii() for line in text.split("\n")):
+            click.echo(text, file=stream, color=self.color_on(stream))
+            return
+        from orchestrator.cli import _screen
+
+        _screen.fill(text, stream, color=self.color_on(stream))
 
 
 def hook_problems(manifest: Manifest) -> list[Problem]:
@@ -135,14 +167,12 @@ def kinds() -> Kinds:
     return found
 
 
-FORMS = ("table", "json", "jsonl", "name")
+FORMS = ("table", "wide", "json", "jsonl", "name")
 OPTIONS = (
     click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="A job file or a folder."),
     click.option("-C", "directory", metavar="DIR", help="Go to this folder first."),
     click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account."),
-    click.option(
-        "-o", "--output", type=click.Choice(["table", "json", "jsonl", "name"]), help="How to print."
-    ),
+    click.option("-o", "--output", type=click.Choice(FORMS), help="How to print."),
     click.option("--json", "as_json", is_flag=True, help="The same as -o json."),
     click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for."),
     click.option("-v", "--verbose", count=True, help="Log more; twice for everything."),

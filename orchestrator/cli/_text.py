@@ -1,10 +1,8 @@
-"""Text for people: tables, plans, ages, and JSON for scripts."""
+"""Text for people: plans, ages, and JSON for scripts."""
 
 import json
-import shutil
-import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,44 +17,6 @@ SIGNS = {
     Action.CANCEL: ("-", "red"),
     Action.UPDATE: ("~", "cyan"),
 }
-COLORS = {
-    "succeeded": "green",
-    "failed": "red",
-    "lost": "red",
-    "cancelled": "yellow",
-    "in_doubt": "magenta",
-    "running": "cyan",
-    "queued": "cyan",
-    "submitting": "cyan",
-    "delivered": "green",
-    "dead": "red",
-    "ok": "green",
-    "paused": "red",
-    "stale": "yellow",
-}
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Align columns; what is too wide for a terminal is cut in the last one."""
-    cells = [[plain(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * len(widths[:-1])
-    cut = sys.stdout.isatty() and room > 10
-    lines = [_line([name.upper() for name in head], widths, None, bold=True)]
-    lines += [_line(row, widths, room if cut else None) for row in cells]
-    return "\n".join(lines)
-
-
-def _line(row: Sequence[str], widths: Sequence[int], room: int | None, *, bold: bool = False) -> str:
-    parts = []
-    for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        last = index == len(row) - 1
-        text = cell[: room - 1] + "…" if last and room is not None and len(cell) > room else cell
-        padded = text if last else text.ljust(width)
-        parts.append(
-            click.style(padded, fg=COLORS.get(cell), bold=bold) if cell in COLORS or bold else padded
-        )
-    return "  ".join(parts).rstrip()
 
 
 def plain(value: object) -> str:
@@ -121,7 +81,12 @@ def age(moment: str | datetime | None, now: datetime | None = None) -> str:
         return "-"
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
-    seconds = max(0, int(((now or datetime.now(UTC)) - moment).total_seconds()))
+    return short((now or datetime.now(UTC)) - moment)
+
+
+def short(length: timedelta) -> str:
+    """Write a length of time in its largest unit of which there are two: `119s`, `2m`."""
+    seconds = max(0, int(length.total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"

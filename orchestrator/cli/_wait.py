@@ -1,19 +1,19 @@
-"""Waiting for jobs: what counts as there, as gone wrong, and how it is shown meanwhile."""
+"""Waiting for jobs: what counts as there, and what as gone wrong."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 import anyio
-import click
 
 from orchestrator.cli._app import App
-from orchestrator.cli._text import COLORS, age, plain
+from orchestrator.cli._follow import Following
+from orchestrator.cli._text import plain
 from orchestrator.core.run import FINAL, Reason, Status
 from orchestrator.errors import UsageError
 from orchestrator.store.store import Store
 from orchestrator.store.views import Standing
 
 LOOK_SECONDS = 0.5
+MOST_NAMES = 3
 ORDER = (
     Status.PENDING,
     Status.SUBMITTING,
@@ -43,39 +43,6 @@ def arrived(standing: Standing, wanted: Status | None) -> bool | None:
     return True if past and wanted is not Status.IN_DOUBT else None
 
 
-class Progress:
-    """Says on stderr when a job moves: a line for each change, so that a log reads as well as a terminal."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self._seen: dict[str, str] = {}
-        self._begun = datetime.now(UTC)
-
-    def show(self, standings: Sequence[Standing]) -> None:
-        """Print what changed since it was last asked."""
-        for standing in standings:
-            text = _state(standing)
-            if self._seen.get(standing.record.name) != text:
-                self._seen[standing.record.name] = text
-                self._app.say(f"{age(self._begun):>5}  {standing.record.name}: {text}")
-
-
-def _state(standing: Standing) -> str:
-    run = standing.run
-    if run is None:
-        return f"held: {plain(standing.record.held)}" if standing.record.held else "pending"
-    text = click.style(run.status, fg=COLORS.get(run.status))
-    if run.reason:
-        text += f" ({run.reason})"
-    if run.provider_status:
-        text += f", {standing.record.account} says {plain(run.provider_status)}"
-    if run.status is Status.SUCCEEDED and run.result:
-        text += f", model {plain(run.result.get('model'))}"
-    elif run.message and (run.status in FINAL or run.reason or run.status is Status.PENDING):
-        text += f": {plain(run.message)}"
-    return text
-
-
 async def settle(
     app: App,
     store: Store,
@@ -84,16 +51,18 @@ async def settle(
     wanted: Status | None = None,
     timeout: float | None = None,
     needs_credentials: bool = False,
+    again: str | None = None,
 ) -> int:
     """Wait until every job is there, and return the exit code: 0, 5 where one went wrong, 3 out of time.
 
-    With `needs_credentials` it is 4 as soon as all that is left waits for credentials.
+    With `needs_credentials` it is 4 as soon as all that is left waits for credentials. `again` is the
+    command that takes it up again, where that is not `wait`.
     """
-    progress = Progress(app)
-    with anyio.move_on_after(timeout):
+    again = again or "orchestrator " + (f"wait {' '.join(names)}" if len(names) <= MOST_NAMES else "watch")
+    with Following(app, await store.views.usual(), again=again) as following, anyio.move_on_after(timeout):
         while True:
             standings = await known(store, names)
-            progress.show(standings)
+            following.show(standings)
             verdicts = [arrived(standing, wanted) for standing in standings]
             if None not in verdicts:
                 return 0 if all(verdicts) else 5

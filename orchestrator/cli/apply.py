@@ -10,9 +10,10 @@ from orchestrator import late
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
 from orchestrator.cli._duration import DURATION
+from orchestrator.cli._follow import Progress
 from orchestrator.cli._planfile import load
 from orchestrator.cli._text import count, document, plain, plan_text
-from orchestrator.cli._wait import Progress, arrived, known, settle
+from orchestrator.cli._wait import arrived, known, settle
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.enact import Writes
 from orchestrator.core.run import Reason, Status
@@ -52,7 +53,7 @@ def command(
             plan = await preview(store, manifest, registry(), again=anew)
             if saved is not None:
                 saved.check(plan, manifest)
-            (app.out if app.output == "table" else app.say)(plan_text(plan))
+            (app.tell if app.for_people else app.say)(plan_text(plan))
             if not plan.empty and not await confirm(app, "Do it?", yes=yes):
                 return DECLINED
             async with app.engine(manifest, store) as engine:
@@ -130,7 +131,14 @@ async def _work_until_done(app: App, engine: Engine, names: Sequence[str], timeo
 
     async def watch() -> None:
         nonlocal code
-        code = await settle(app, engine.store, names, timeout=timeout, needs_credentials=True)
+        code = await settle(
+            app,
+            engine.store,
+            names,
+            timeout=timeout,
+            needs_credentials=True,
+            again="orchestrator apply --wait",
+        )
         for _ in range(HOOK_SECONDS * 10 if code != DECLINED else 0):
             if not await engine.store.outbox.due():
                 break

@@ -6,13 +6,24 @@ import click
 
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
+from orchestrator.cli._table import Column
 from orchestrator.cli._text import count as number
-from orchestrator.cli._text import document, line, plain, table
+from orchestrator.cli._text import document, line, plain
 from orchestrator.engine.audit import Audit, audit
 from orchestrator.engine.engine import Engine
 from orchestrator.errors import Denied, UsageError
 
 DECLINED = 3
+COLUMNS = (
+    Column("account", cut=True),
+    Column("what"),
+    Column("id", wrap=True),
+    Column("status", wide=True),
+    Column("whose", wide=True),
+    Column("job", wide=True),
+    Column("name", wide=True),
+    Column("to do", wrap=True),
+)
 
 
 @click.command("audit")
@@ -71,12 +82,12 @@ def _print(app: App, found: Audit) -> None:
     for finding in found.findings:
         if app.output in ("jsonl", "name"):
             app.out(line(asdict(finding)) if app.output == "jsonl" else finding.id)
-    if app.output == "table" and found.findings:
+    if app.for_people and found.findings:
         rows = [
             (one.account, one.what, one.id, one.status, one.whose, one.job, one.name, one.to_do)
             for one in found.findings
         ]
-        app.out(table(("account", "what", "id", "status", "whose", "job", "name", "to do"), rows))
+        app.rows(COLUMNS, rows)
     for name, count in found.looked_at.items():
         strange = sum(1 for one in found.findings if one.account == name)
         app.say(

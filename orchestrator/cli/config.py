@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 import click
 
 from orchestrator.cli._app import App, app
-from orchestrator.cli._text import document, table
+from orchestrator.cli._table import Column
+from orchestrator.cli._text import document
 from orchestrator.config.duration import show as length
 from orchestrator.config.load import find
 from orchestrator.config.secret import SecretRef
@@ -32,7 +33,8 @@ def show(app: App) -> int:
         app.out(document({"schema_version": 1, "files": files, "settings": values}))
         return 0
     rows = [(key, value, _source(key)) for key, value in values.items()]
-    app.out(table(("setting", "value", "from"), [*rows, ("files", " ".join(files), "")]))
+    columns = (Column("setting"), Column("value", wrap=True), Column("from", wrap=True))
+    app.rows(columns, [*rows, ("files", " ".join(files), "")])
     return 0
 
 

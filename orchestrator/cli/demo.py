@@ -11,11 +11,13 @@ import click
 
 from orchestrator.cli._alone import daemon_lock
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._follow import Following
 from orchestrator.cli._receiver import Receiver, receiving
-from orchestrator.cli._text import plain, plan_text, table
-from orchestrator.cli._wait import Progress
+from orchestrator.cli._text import plain, plan_text
+from orchestrator.cli.status import show
 from orchestrator.core.run import Status
 from orchestrator.daemon import Daemon
+from orchestrator.engine import report
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.reconcile import apply, preview
 from orchestrator.errors import OrchestratorError
@@ -117,30 +119,27 @@ async def _show(app: App, receiver: Receiver) -> int:
             app.say(f"  command  {delivery.event:<14} {delivery.job}: {plain(delivery.last_error)}")
         app.say(_title("$ orchestrator status"))
         standings = {one.record.name: one for one in await store.views.standings()}
-        rows = [
-            (name, one.record.account, one.run.status, (one.run.result or {}).get("model"))
-            for name, one in standings.items()
-            if one.run is not None
-        ]
-        app.out(table(("job", "provider", "status", "model"), rows))
+        document = await report.status(store, manifest.settings)
+        show(app, document, await store.outbox.unsettled(), await store.views.usual())
         found = {name: one.run.status for name, one in standings.items() if one.run is not None}
     return _end(app, found == EXPECTED and _heard(receiver))
 
 
 async def _until_settled(app: App, engine: Engine, store: Store) -> None:
-    progress = Progress(app)
     daemon = Daemon(engine=engine, reload=app.reload, reconciles=False, until_settled=True)
+    following = Following(app, await store.views.usual(), again="orchestrator demo")
 
-    async def show() -> None:
+    async def follow() -> None:
         while True:
-            progress.show(await store.views.standings())
+            following.show(await store.views.standings())
             await anyio.sleep(0.2)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(show)
-        await daemon.run()
-        tasks.cancel_scope.cancel()
-    progress.show(await store.views.standings())
+    with following:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            await daemon.run()
+            tasks.cancel_scope.cancel()
+        following.show(await store.views.standings())
 
 
 def _heard(receiver: Receiver) -> bool:
@@ -157,7 +156,7 @@ def _end(app: App, fine: bool) -> int:
     app.say(_title("Now your own:"))
     app.say("  orchestrator init                     writes a starter jobs.toml here")
     app.say("  orchestrator --sandbox apply --wait   tries it against the sandbox, as above")
-    app.say("  orchestrator plan                     shows what it would buy at the real provider")
+    app.say("  orchestrator plan                     shows what it would really buy")
     return 0
 
 

@@ -10,7 +10,8 @@ import anyio
 import click
 
 from orchestrator.cli._app import App, app, hook_problems, run
-from orchestrator.cli._text import COLORS, count, document, line, plain
+from orchestrator.cli._table import COLORS
+from orchestrator.cli._text import count, document, line, plain
 from orchestrator.config.manifest import Manifest
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.reconcile import warnings
@@ -82,12 +83,12 @@ class Report:
             self._app.out(line(_document(finding)))
         elif self._app.output == "name":
             self._app.out(f"{finding.what} {finding.name}")
-        elif self._app.output == "table":
+        elif self._app.for_people:
             self._row(finding)
 
     def _row(self, finding: Finding) -> None:
         state = click.style(finding.state.ljust(7), fg=COLORS.get(finding.state))
-        self._app.out(
+        self._app.tell(
             f"{state}  {finding.what:8}  {finding.name:{self._width}}  {plain(finding.detail)}".rstrip()
         )
         if finding.hint:

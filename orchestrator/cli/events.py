@@ -6,12 +6,22 @@ import anyio
 import click
 
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._text import document, line, plain, table
+from orchestrator.cli._table import Column
+from orchestrator.cli._text import document, line, plain
 from orchestrator.core.delivery import stamp
 from orchestrator.core.event import Event
 from orchestrator.engine import report
 
 FOLLOW_SECONDS = 0.5
+COLUMNS = (
+    Column("id", wide=True),
+    Column("time"),
+    Column("event"),
+    Column("job", cut=True),
+    Column("provider", wide=True),
+    Column("status", wide=True),
+    Column("message", wrap=True),
+)
 
 
 @click.command("events")
@@ -53,18 +63,17 @@ def _print(app: App, events: Sequence[Event], *, alone: bool) -> None:
     elif app.output == "json":
         app.out(document({"schema_version": 1, "events": [report.event(event) for event in events]}))
     elif events:
-        head = ("id", "time", "event", "job", "provider", "status", "message")
-        app.out(table(head, [_row(event) for event in events]))
+        app.rows(COLUMNS, [_row(event) for event in events])
     else:
         app.say("Nothing has happened yet.")
 
 
 def _row(event: Event) -> tuple[object, ...]:
-    moment = stamp(event.timestamp.replace(microsecond=0))
-    return (event.id, moment, event.type, event.job, event.account, event.status, event.message)
+    return (event.id, event.timestamp, event.type, event.job, event.account, event.status, event.message)
 
 
 def _text(app: App, event: Event) -> str:
-    if app.output == "table":
-        return "  ".join(plain(part) for part in _row(event))
+    if app.for_people:
+        moment = stamp(event.timestamp.replace(microsecond=0))
+        return "  ".join(plain(part) for part in (event.id, moment, *_row(event)[2:]))
     return str(event.id) if app.output == "name" else line(report.event(event))

@@ -1,14 +1,15 @@
 """`orchestrator hooks`."""
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._hooks_again import drop, redeliver
-from orchestrator.cli._text import age, document, line, plain, table, until
+from orchestrator.cli._table import Column
+from orchestrator.cli._text import age, document, line, plain, until
 from orchestrator.cli.status import hook_note
 from orchestrator.config.duration import show
 from orchestrator.core.delivery import Delivery, stamp
@@ -19,6 +20,24 @@ from orchestrator.errors import HookError, SecretError, UsageError
 from orchestrator.hooks import Hook, Preview, example, registry
 from orchestrator.hooks.webhook import make_secret
 from orchestrator.store.commit import make_id
+
+DELIVERIES = (
+    Column("id", wide=True),
+    Column("hook", cut=True),
+    Column("event"),
+    Column("job", cut=True),
+    Column("state", state=True),
+    Column("attempts", wide=True),
+    Column("when"),
+    Column("last answer", wrap=True),
+)
+HEARD = (
+    Column("when"),
+    Column("event"),
+    Column("hook", cut=True),
+    Column("state"),
+    Column("why", wrap=True),
+)
 
 
 @click.group("hooks")
@@ -116,7 +135,7 @@ def log(app: App, *, hook: str | None, limit: int) -> int:
             for one in found:
                 app.out(line(report.delivery(one)) if app.output == "jsonl" else one.id)
         elif found:
-            app.out(_table(found))
+            app.rows(DELIVERIES, [_row(one) for one in found])
         else:
             app.say("No delivery yet.")
         for each in hooks:
@@ -127,12 +146,8 @@ def log(app: App, *, hook: str | None, limit: int) -> int:
     return run(work)
 
 
-def _table(found: Sequence[Delivery]) -> str:
-    rows = [
-        (one.id, one.hook, one.event, one.job, one.state, one.attempts, _when(one), one.last_error)
-        for one in found
-    ]
-    return table(("id", "hook", "event", "job", "state", "attempts", "when", "last answer"), rows)
+def _row(one: Delivery) -> tuple[object, ...]:
+    return (one.id, one.hook, one.event, one.job, one.state, one.attempts, _when(one), one.last_error)
 
 
 def _when(delivery: Delivery) -> str:
@@ -171,17 +186,23 @@ def explain(app: App, *, job: str) -> int:
 def _print(app: App, found: Mapping[str, Any]) -> None:
     outlook = [(one["hook"], *_outlook(one)) for one in found["hooks"]]
     if outlook:
-        app.out(table(("hook", "hears", "what, or why not"), outlook))
+        app.rows((Column("hook", cut=True), Column("hears"), Column("what, or why not", wrap=True)), outlook)
     else:
         app.say("No hook is declared.")
     rows = [
-        (event["timestamp"], event["type"], one["hook"], one["state"] or "not told", one["reason"])
+        (
+            datetime.fromisoformat(event["timestamp"]),
+            event["type"],
+            one["hook"],
+            one["state"] or "not told",
+            one["reason"],
+        )
         for event in found["events"]
         for one in event["hooks"]
     ]
     if rows:
         app.out("")
-        app.out(table(("when", "event", "hook", "state", "why"), rows))
+        app.rows(HEARD, rows)
 
 
 def _outlook(hook: Mapping[str, Any]) -> tuple[str, str]:

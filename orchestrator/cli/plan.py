@@ -52,7 +52,7 @@ def command(app: App, *, detailed_exitcode: bool, out: Path | None, again: bool)
                 if change.action is not Action.NONE:
                     app.out(change.job)
         else:
-            app.out(plan_text(plan))
+            app.tell(plan_text(plan))
         return CHANGES if detailed_exitcode and not plan.empty else 0
 
     return run(work)

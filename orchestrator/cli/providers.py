@@ -5,12 +5,33 @@ from typing import Any
 import click
 
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._text import age, document, line, plain, table, until
+from orchestrator.cli._table import Column
+from orchestrator.cli._text import age, document, line, plain, until
 from orchestrator.config.duration import show
 from orchestrator.config.manifest import Manifest
 from orchestrator.engine import report
 from orchestrator.errors import SettingsError
 from orchestrator.providers import Provider, registry
+
+KINDS = (
+    Column("kind"),
+    Column("create is paid", wrap=True),
+    Column("marker in", wrap=True),
+    Column("read one", wide=True),
+    Column("cancel"),
+    Column("delete"),
+    Column("credentials", wrap=True),
+)
+ACCOUNTS = (
+    Column("account", cut=True),
+    Column("kind", wide=True),
+    Column("state", state=True),
+    Column("open"),
+    Column("every"),
+    Column("next look"),
+    Column("confirmed"),
+    Column("reason", wrap=True),
+)
 
 
 @click.command("providers")
@@ -77,7 +98,6 @@ def _print(app: App, kinds: list[dict[str, Any]], accounts: list[dict[str, Any]]
     def yes(value: object) -> str:
         return "yes" if value else "no"
 
-    head = ("kind", "create is paid", "marker in", "read one", "cancel", "delete", "credentials")
     rows = [
         (
             kind["kind"],
@@ -90,7 +110,7 @@ def _print(app: App, kinds: list[dict[str, Any]], accounts: list[dict[str, Any]]
         )
         for kind in kinds
     ]
-    app.out(table(head, rows))
+    app.rows(KINDS, rows)
     for kind in kinds:
         if kind["ended"]:
             app.say(f"warning: {kind['kind']}: {kind['ended']['message']} ({kind['ended']['source']})")
@@ -109,6 +129,4 @@ def _print(app: App, kinds: list[dict[str, Any]], accounts: list[dict[str, Any]]
             )
             for account in accounts
         ]
-        app.out(
-            table(("account", "kind", "state", "open", "every", "next look", "confirmed", "reason"), standing)
-        )
+        app.rows(ACCOUNTS, standing)

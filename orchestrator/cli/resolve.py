@@ -4,8 +4,9 @@ import click
 
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
+from orchestrator.cli._follow import Progress
 from orchestrator.cli._text import age, count, plain
-from orchestrator.cli._wait import Progress, differences, known
+from orchestrator.cli._wait import differences, known
 from orchestrator.core.run import Run, Status
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.resolve import abandon, adopt, resend

@@ -1,13 +1,14 @@
 """`orchestrator status`."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._text import age, document, line, plain, table, until
+from orchestrator.cli._standing import standing
+from orchestrator.cli._text import age, document, line, plain, until
 from orchestrator.engine import report
 from orchestrator.errors import UsageError
 
@@ -23,6 +24,7 @@ def command(app: App, *, jobs: tuple[str, ...]) -> int:
         async with app.store(settings) as store:
             found = await report.status(store, settings, jobs or None)
             waiting = await store.outbox.unsettled()
+            usual = await store.views.usual()
         missing = sorted(set(jobs) - {job["job"] for job in found["jobs"]})
         if missing:
             raise UsageError(f"no job {missing[0]} is recorded", hint="orchestrator status lists them")
@@ -32,56 +34,34 @@ def command(app: App, *, jobs: tuple[str, ...]) -> int:
             for job in found["jobs"]:
                 app.out(line(job) if app.output == "jsonl" else job["job"])
         else:
-            _print(app, found, waiting)
+            show(app, found, waiting, usual)
         return 0
 
     return run(work)
 
 
-def _print(app: App, found: Mapping[str, Any], waiting: int) -> None:
-    app.say(_daemon(found["daemon"]))
+def show(app: App, found: Mapping[str, Any], waiting: int, usual: Mapping[str, timedelta]) -> None:
+    """Print all that a person sees of `status`."""
+    app.say(daemon(found["daemon"]))
     if found["jobs"]:
-        app.out(_table(found))
-    for note in _notes(found, waiting):
+        app.table(standing(found["jobs"], usual, wide=app.output == "wide"))
+    for note in notes(found, waiting):
         app.say(note)
 
 
-def text(found: Mapping[str, Any], waiting: int) -> str:
-    """Write all that a person sees of `status`."""
-    parts = [_daemon(found["daemon"]), *([_table(found)] if found["jobs"] else []), *_notes(found, waiting)]
-    return "\n".join(parts)
-
-
-def _table(found: Mapping[str, Any]) -> str:
-    rows = [
-        (
-            job["job"],
-            job["provider"],
-            job["status"],
-            job["reason"],
-            job["remote_id"],
-            age(job["submitted_at"]),
-            age(job["confirmed_at"]),
-            _detail(job),
-        )
-        for job in found["jobs"]
-    ]
-    head = ("job", "provider", "status", "reason", "remote id", "age", "confirmed", "detail")
-    return table(head, rows)
-
-
-def _notes(found: Mapping[str, Any], waiting: int) -> list[str]:
-    notes = [] if found["jobs"] else ["No job is recorded yet: orchestrator apply"]
-    notes += [
+def notes(found: Mapping[str, Any], waiting: int) -> list[str]:
+    """Say what troubles accounts, hooks and deliveries, and when the accounts are looked at."""
+    said = [] if found["jobs"] else ["No job is recorded yet: orchestrator apply"]
+    said += [
         f"{account['provider']} is {account['state']}: {plain(account['reason'])}"
         for account in found["providers"]
         if account["state"] in ("paused", "stale") and account["reason"]
     ]
-    notes += [hook_note(hook) for hook in found["hooks"] if hook["state"] != "ok"]
-    notes += [_looks(account) for account in found["providers"] if account["open"]]
+    said += [hook_note(hook) for hook in found["hooks"] if hook["state"] != "ok"]
+    said += [_looks(account) for account in found["providers"] if account["open"]]
     if waiting:
-        notes.append(f"{waiting} deliveries wait: orchestrator hooks log")
-    return notes
+        said.append(f"{waiting} deliveries wait: orchestrator hooks log")
+    return said
 
 
 HOOK_NOTES = {
@@ -121,24 +101,10 @@ def _late(account: Mapping[str, Any]) -> str:
     return f"; a complete look is {late}s late" if late and account["state"] == "stale" else ""
 
 
-def _daemon(daemon: Mapping[str, Any] | None) -> str:
-    if daemon is None:
+def daemon(beat: Mapping[str, Any] | None) -> str:
+    """Say when a daemon was seen last."""
+    if beat is None:
         return "daemon: never seen (orchestrator up)"
-    seen = datetime.fromisoformat(daemon["seen_at"])
-    hint = "" if daemon["running"] else "; not running (orchestrator up)"
-    return f"daemon: seen {age(seen)} ago on {daemon['host']}, pid {daemon['pid']}{hint}"
-
-
-def _detail(job: Mapping[str, Any]) -> str:
-    parts = []
-    if job["result"]:
-        parts.append(f"model {job['result'].get('model')}")
-    if job["cancel_requested"] and " requested" not in (job["message"] or ""):
-        parts.append("cancel requested")
-    if not job["managed"]:
-        parts.append("unmanaged")
-    if job["message"]:
-        parts.append(job["message"])
-    elif job["provider_status"] and not job["result"]:
-        parts.append(f"provider says {job['provider_status']}")
-    return "; ".join(parts)
+    seen = datetime.fromisoformat(beat["seen_at"])
+    hint = "" if beat["running"] else "; not running (orchestrator up)"
+    return f"daemon: seen {age(seen)} ago on {beat['host']}, pid {beat['pid']}{hint}"

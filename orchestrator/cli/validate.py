@@ -17,7 +17,7 @@ def command(app: App) -> int:
         raise ManifestError(problems)
     for warning in manifest.warnings:
         app.say(f"warning: {warning}")
-    if app.output == "table":
+    if app.for_people:
         names = ", ".join(str(path.name) for path in manifest.files)
         jobs, accounts = count(len(manifest.jobs), "job"), count(len(manifest.accounts), "account")
         app.out(f"{names}: {jobs}, {accounts}: valid")

@@ -24,7 +24,7 @@ def command(app: App, *, jobs: tuple[str, ...], wanted: str | None, timeout: flo
             if not await app.daemon_runs(store):
                 app.say("No daemon is running, so nothing will move: orchestrator up")
             code = await settle(app, store, jobs, wanted=Status(wanted) if wanted else None, timeout=timeout)
-            if app.output != "table":
+            if not app.for_people:
                 app.out(document(await report.status(store, settings, jobs)))
             return code
 

@@ -6,12 +6,12 @@ import anyio
 import click
 
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._wait import Progress, known
-from orchestrator.cli.status import text
+from orchestrator.cli._follow import Following
+from orchestrator.cli._wait import known
+from orchestrator.cli.status import daemon, notes
 from orchestrator.engine import report
 
 LOOK_SECONDS = 1.0
-HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 
 @click.command("watch")
@@ -28,13 +28,13 @@ def command(app: App, *, jobs: tuple[str, ...]) -> int:
         async with app.store(settings) as store:
             if jobs:
                 await known(store, jobs)
-            progress = Progress(app)
-            while True:
-                if sys.stdout.isatty():
+            usual = await store.views.usual()
+            with Following(app, usual, again="orchestrator watch", stream=sys.stdout) as following:
+                while True:
+                    standings = await store.views.standings(jobs or None)
                     found = await report.status(store, settings, jobs or None)
-                    app.out(HOME_AND_CLEAR + text(found, await store.outbox.unsettled()))
-                else:
-                    progress.show(await store.views.standings(jobs or None))
-                await anyio.sleep(LOOK_SECONDS)
+                    said = [daemon(found["daemon"]), *notes(found, await store.outbox.unsettled())]
+                    following.show(standings, said)
+                    await anyio.sleep(LOOK_SECONDS)
 
     return run(work)

@@ -3,7 +3,8 @@
 import click
 
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._text import document, plain, table
+from orchestrator.cli._table import Column
+from orchestrator.cli._text import document, plain
 from orchestrator.cli._wait import known
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.delivery import stamp
@@ -34,17 +35,16 @@ def command(app: App, *, job: str) -> int:
             now = await store.now()
         sentences = explain(standing, account, manifest, beat, now)
         line = timeline(attempts, events)
-        if app.output != "table":
+        if not app.for_people:
             moments = [{"at": stamp(at), "what": what} for at, what in line]
             shown = report.job(standing, account)
             app.out(document({"schema_version": 1, **shown, "why": sentences, "timeline": moments}))
             return 0
         for sentence in sentences:
-            app.out(plain(sentence))
+            app.tell(plain(sentence))
         if line:
             app.out("")
-            rows = [(stamp(at.replace(microsecond=0)), what) for at, what in line]
-            app.out(table(("when", "what"), rows))
+            app.rows((Column("when"), Column("what", wrap=True)), line)
         return 0
 
     return run(work)
@@ -57,8 +57,8 @@ async def _unrecorded(app: App, store: Store, manifest: Manifest, job: str) -> b
     plan = await preview(store, manifest, registry())
     reason = next(change.reason for change in plan.changes if change.job == job)
     sentences = [f"{job} is declared, but nothing of it is recorded yet.", f"The plan for it: {reason}."]
-    if app.output != "table":
+    if not app.for_people:
         app.out(document({"schema_version": 1, "job": job, "why": sentences, "timeline": []}))
-    for sentence in sentences if app.output == "table" else ():
-        app.out(plain(sentence))
+    for sentence in sentences if app.for_people else ():
+        app.tell(plain(sentence))
     return True

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +13,9 @@ from orchestrator.core.run import FINAL, Reason, Run, Status
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.rows import to_event, to_record, to_run
 from orchestrator.store.tables import events, jobs, runs
+
+LATEST = 200
+"""Runs from whose length the usual one is taken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +92,27 @@ class Views:
                 .group_by(runs.c.account, runs.c.status)
             )
             return {(row.account, row.status): row.number for row in found}
+
+        return await self._database.read(work)
+
+    async def usual(self) -> Mapping[str, timedelta]:
+        """Return how long a run takes at each account: the median of the latest that succeeded."""
+
+        async def work(tx: Tx) -> Mapping[str, timedelta]:
+            found = await tx.execute(
+                sa.select(runs.c.account, runs.c.submitted_at, runs.c.finished_at)
+                .where(
+                    runs.c.project == self._project,
+                    runs.c.status == Status.SUCCEEDED,
+                    runs.c.submitted_at.is_not(None),
+                )
+                .order_by(runs.c.finished_at.desc())
+                .limit(LATEST)
+            )
+            taken: dict[str, list[timedelta]] = {}
+            for row in found:
+                taken.setdefault(row.account, []).append(row.finished_at - row.submitted_at)
+            return {account: sorted(lengths)[len(lengths) // 2] for account, lengths in taken.items()}
 
         return await self._database.read(work)
 

@@ -1,0 +1,106 @@
+"""Jobs shown as they move: one table that stays in place on a terminal, elsewhere a line for each change."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import click
+
+from orchestrator.cli._app import App
+from orchestrator.cli._standing import standing
+from orchestrator.cli._table import COLORS
+from orchestrator.cli._text import age, plain
+from orchestrator.core.run import FINAL, Status
+from orchestrator.engine import report
+from orchestrator.store.views import Standing
+
+
+class Progress:
+    """Says on stderr when a job moves: a line for each change, so that a log reads as well as a terminal."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._seen: dict[str, str] = {}
+        self._begun = datetime.now(UTC)
+
+    def show(self, standings: Sequence[Standing]) -> None:
+        """Print what changed since it was last asked."""
+        for one in standings:
+            text = _state(one)
+            if self._seen.get(one.record.name) != text:
+                self._seen[one.record.name] = text
+                self._app.say(f"{age(self._begun):>5}  {one.record.name}: {text}")
+
+
+def _state(one: Standing) -> str:
+    run = one.run
+    if run is None:
+        return f"held: {plain(one.record.held)}" if one.record.held else "pending"
+    text = click.style(run.status, fg=COLORS.get(run.status))
+    if run.reason:
+        text += f" ({run.reason})"
+    if run.provider_status:
+        text += f", {one.record.account} says {plain(run.provider_status)}"
+    if run.status is Status.SUCCEEDED and run.result:
+        text += f", model {plain(run.result.get('model'))}"
+    elif run.message and (run.status in FINAL or run.reason or run.status is Status.PENDING):
+        text += f": {plain(run.message)}"
+    return text
+
+
+class Following:
+    """Follows jobs until the end of a `with`, however that comes, and then sums up.
+
+    `again` is the command that takes it up again; `stream` is where a terminal's table is drawn.
+    """
+
+    def __init__(
+        self, app: App, usual: Mapping[str, timedelta], *, again: str, stream: TextIO = sys.stderr
+    ) -> None:
+        self._app, self._usual, self._again, self._stream = app, usual, again, stream
+        self._lines = Progress(app)
+        self._jobs: list[dict[str, Any]] = []
+        self._live: Any = None
+        # The log of -v would tear the table.
+        self._draws = stream.isatty() and os.environ.get("TERM") != "dumb" and not (app.quiet or app.verbose)
+
+    def __enter__(self) -> Self:
+        if self._draws:
+            from orchestrator.cli._screen import InPlace
+
+            self._live = InPlace(self._stream, color=self._app.color_on(self._stream))
+        return self
+
+    def show(self, standings: Sequence[Standing], notes: Sequence[str] = ()) -> None:
+        """Show how the jobs stand now; `notes` go below a terminal's table."""
+        self._jobs = [report.job(one, None) for one in standings]
+        if self._live is None:
+            self._lines.show(standings)
+            return
+        moving_first = sorted(self._jobs, key=lambda job: Status(job["status"]).final)
+        self._live.show(standing(moving_first, self._usual, wide=False), notes)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.close(standing(self._jobs, self._usual, wide=False) if self._jobs else None)
+        if self._jobs:
+            self._app.say(self._summary())
+
+    def _summary(self) -> str:
+        """Count how the jobs ended, and say of those that did not how to come back to them."""
+        states = Counter(Status(job["status"]) for job in self._jobs)
+        counted = ", ".join(f"{states[status]} {status}" for status in Status if states[status])
+        left = [job["job"] for job in self._jobs if not Status(job["status"]).final]
+        failed = [job["job"] for job in self._jobs if job["status"] in (Status.FAILED, Status.LOST)]
+        said = [f"{counted}."]
+        if failed:
+            said.append(f"Why, in full: orchestrator why {failed[0]}")
+        if left:
+            said.append(f"What is at a provider goes on there; come back with: {self._again}")
+        return "\n".join(said)

@@ -1,5 +1,15 @@
-"""`python -m orchestrator` is the same as `orchestrator`."""
+"""The program: `orchestrator`, and `python -m orchestrator`."""
 
-from orchestrator.cli import main
+from orchestrator.signals import end_at_once
 
-main()
+
+def main() -> None:
+    """Run the command line; from here on a signal ends it with a code of its own, not by itself."""
+    end_at_once()
+    from orchestrator.cli import main
+
+    main()
+
+
+if __name__ == "__main__":
+    main()

@@ -22,14 +22,15 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 """From the top down; those on one level do not know each other."""
 
-APART = {"crashpoint"}
-"""Imported by whoever wants to die there; knows nothing itself."""
+APART = {"crashpoint", "signals"}
+"""Imported by whoever wants to die there, or to be ended in order; they know nothing themselves."""
 
 OPENS = {"cli", "web", "hooks"}
 """Where an HTTP client is opened, beside the providers' own file."""
 
 LAZY = {
     "orchestrator/__init__.py",
+    "orchestrator/__main__.py",
     "orchestrator/cli/__init__.py",
     "orchestrator/cli/_app.py",  # rich, where a terminal is drawn on
     "orchestrator/cli/_follow.py",

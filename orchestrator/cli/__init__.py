@@ -4,6 +4,7 @@ import difflib
 import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from click.shell_completion import CompletionItem
 
 from orchestrator import __version__
 from orchestrator.errors import Denied, ManifestError, OrchestratorError, SettingsError
+from orchestrator.signals import end_at_once
 
 COMMANDS = {
     "demo": "The whole thing in one minute, with no account.",
@@ -79,6 +81,8 @@ class Commands(click.Group):
         """Load one."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name == "up":
+            end_at_once(0)  # a daemon that has begun nothing has drained
         with _hidden("rich"):
             module = importlib.import_module(f"orchestrator.cli.{MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
@@ -132,6 +136,8 @@ def cli(ctx: click.Context, /, **given: Any) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with one of the codes of `contract.md` §3."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on it is caught
     try:
         code = cli.main(args=arguments, prog_name="orchestrator", standalone_mode=False)
     except click.exceptions.Exit as error:

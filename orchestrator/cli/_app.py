@@ -213,12 +213,17 @@ def _merge(before: Mapping[str, Any], after: Mapping[str, Any]) -> App:
     )
 
 
-def run(work: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
-    """Run an async command and return its exit code; a signal cancels it, a second one ends the process."""
-    return anyio.run(_guarded, work)
+def run(
+    work: Callable[[], Coroutine[Any, Any, int | None]], *, told: Callable[[int], bool] = lambda _: False
+) -> int:
+    """Run an async command and return its exit code; a signal cancels it, a second one ends the process.
+
+    `told` hears of the first signal, and says whether the command ends by itself now.
+    """
+    return anyio.run(_guarded, work, told)
 
 
-async def _guarded(work: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
+async def _guarded(work: Callable[[], Coroutine[Any, Any, int | None]], told: Callable[[int], bool]) -> int:
     ended: list[int] = []
 
     async def heed(scope: anyio.CancelScope) -> None:
@@ -227,7 +232,8 @@ async def _guarded(work: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
                 if ended:
                     os._exit(128 + number)
                 ended.append(number)
-                scope.cancel()
+                if not told(number):
+                    scope.cancel()
 
     code: int | None = None
     async with anyio.create_task_group() as tasks:
@@ -235,4 +241,4 @@ async def _guarded(work: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
             tasks.start_soon(heed, scope)
             code = await work()
         tasks.cancel_scope.cancel()
-    return 128 + ended[0] if ended else code or 0
+    return 128 + ended[0] if scope.cancel_called else code or 0

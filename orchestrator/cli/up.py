@@ -3,8 +3,6 @@
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio
@@ -46,11 +44,24 @@ def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: b
     The first SIGINT or SIGTERM lets what is under way end; the second ends at once.
     """
     configure(app.verbose, quiet=app.quiet, color=app.color_on(sys.stderr), daemon=True)
+    signalled: list[int] = []
+    daemon: Daemon | None = None
+    asking = False
+
+    def told(number: int) -> bool:
+        signalled.append(number)
+        if daemon is not None:
+            log.info("daemon.draining", signal=signal.Signals(number).name)
+            daemon.stop()
+        return daemon is not None
 
     async def work() -> int:
+        nonlocal asking, daemon
         manifest = app.manifest()
         async with app.store(manifest.settings, upgrade=True) as store:
+            asking = on_terminal() and not (yes or no_apply)
             apply_new = not no_apply and (yes or await _agreed(app, store, manifest))
+            asking = False
             with daemon_lock(store), listening(manifest.settings, os.environ) as listener:
                 async with app.engine(manifest, store) as engine:
                     daemon = Daemon(
@@ -63,7 +74,8 @@ def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: b
                     )
                     return await _up(daemon, timeout)
 
-    return run(work)
+    code = run(work, told=told)
+    return 0 if signalled and not asking else code  # also where nothing was under way yet
 
 
 async def _agreed(app: App, store: Store, manifest: Manifest) -> bool:
@@ -99,11 +111,11 @@ async def _up(daemon: Daemon, timeout: float | None) -> int:
             late = True
             daemon.stop()
 
-    async with _signals(daemon) as signalled, anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:
         tasks.start_soon(limit)
         await daemon.run()
         tasks.cancel_scope.cancel()
-    if not daemon.until_settled or signalled() is not None:
+    if not daemon.until_settled:
         return 0
     return 3 if late else await _outcome(daemon.engine.store)
 
@@ -112,23 +124,3 @@ async def _outcome(store: Store) -> int:
     standings = await store.views.standings()
     fine = all(one.run is None or one.run.status is Status.SUCCEEDED for one in standings if one.managed)
     return 0 if fine else 5
-
-
-@asynccontextmanager
-async def _signals(daemon: Daemon) -> AsyncIterator[Callable[[], int | None]]:
-    """Stop `daemon` on the first SIGINT or SIGTERM, end the process at once on the second."""
-    first: list[int] = []
-
-    async def heed() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-            async for number in received:
-                if first:
-                    os._exit(128 + number)
-                first.append(number)
-                log.info("daemon.draining", signal=signal.Signals(number).name)
-                daemon.stop()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(heed)
-        yield lambda: first[0] if first else None
-        tasks.cancel_scope.cancel()

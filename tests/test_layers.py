@@ -16,6 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"web"}),
     frozenset({"engine"}),
     frozenset({"store", "providers", "hooks"}),
+    frozenset({"net"}),
     frozenset({"config"}),
     frozenset({"core"}),
     frozenset({"errors"}),

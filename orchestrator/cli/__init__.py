@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -159,11 +160,11 @@ def explain(error: OrchestratorError) -> int:
     """Tell a person what went wrong, and return the exit code."""
     if isinstance(error, ManifestError):
         count = len(error.problems)
-        sys.stderr.write(f"{error.message}\n{count} problem{'s' if count > 1 else ''}\n")
+        _tell(f"{error.message}\n{count} problem{'s' if count > 1 else ''}\n")
         return 2
-    sys.stderr.write(f"error: {error.message}\n")
+    _tell(f"error: {error.message}\n")
     if error.hint:
-        sys.stderr.write(f"  hint: {error.hint}\n")
+        _tell(f"  hint: {error.hint}\n")
     if isinstance(error, SettingsError):
         return 2
     return 4 if isinstance(error, Denied) else 1
@@ -182,12 +183,19 @@ def _broken(error: Exception) -> int:
         where = f": {error.filename}" if error.filename else ""
         hint = OS_HINTS.get(error.errno or 0)
         return explain(OrchestratorError(f"{error.strerror or error}{where}", hint=hint))
-    sys.stderr.write(f"error: this is a bug: {type(error).__name__}: {error}\n")
+    _tell(f"error: this is a bug: {type(error).__name__}: {error}\n")
     if os.environ.get("ORCHESTRATOR_TRACEBACK"):
-        sys.excepthook(type(error), error, error.__traceback__)
+        _tell("".join(traceback.format_exception(error)))
     else:
-        sys.stderr.write("  hint: ORCHESTRATOR_TRACEBACK=1 shows where; please report it\n")
+        _tell("  hint: ORCHESTRATOR_TRACEBACK=1 shows where; please report it\n")
     return 1
+
+
+def _tell(text: str) -> None:
+    """Write to standard error; whatever an error quotes, no secret of this process is shown."""
+    from orchestrator.net.redaction import redact
+
+    sys.stderr.write(redact(text))
 
 
 __all__ = ["COMMANDS", "cli", "main"]

@@ -20,6 +20,7 @@ from orchestrator.config.load import find, load, load_settings
 from orchestrator.config.manifest import Kinds, Manifest, Settings
 from orchestrator.config.problems import placed
 from orchestrator.errors import Problem, SettingsError
+from orchestrator.net.redaction import redact
 from orchestrator.store.opening import daemon_runs, open_store
 from orchestrator.store.store import Store
 
@@ -121,7 +122,7 @@ class App:
 
     def out(self, text: str) -> None:
         """Print data, as it is."""
-        click.echo(text, color=self.color_on(sys.stdout))
+        click.echo(redact(text), color=self.color_on(sys.stdout))
 
     def tell(self, text: str) -> None:
         """Print data that is sentences: on a terminal they are wrapped between words."""
@@ -141,7 +142,7 @@ class App:
         _screen.draw(made, sys.stdout, color=self.color_on(sys.stdout))
 
     def _fill(self, text: str, stream: TextIO) -> None:
-        room = width(stream)
+        text, room = redact(text), width(stream)
         if room is None or all(len(line) <= room and line.isascii() for line in text.split("\n")):
             click.echo(text, file=stream, color=self.color_on(stream))
             return

@@ -1,10 +1,12 @@
-"""Logs on stderr: for a person on a terminal, JSON lines elsewhere; nothing of ours logs a secret."""
+"""Logs on stderr: for a person on a terminal, JSON lines elsewhere; no secret of this process is in them."""
 
 import logging
 import sys
 from typing import Any
 
 import structlog
+
+from orchestrator.net.redaction import redact
 
 LEVELS = (logging.CRITICAL, logging.WARNING, logging.INFO, logging.DEBUG)
 NOISY = (
@@ -18,6 +20,13 @@ NOISY = (
     "aiosqlite",
     "sqlalchemy",
 )
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Writes an entry as a whole, traceback and all, and then hides every secret in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -> None:
@@ -48,7 +57,7 @@ def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Formatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,

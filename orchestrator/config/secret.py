@@ -5,7 +5,7 @@ import re
 import signal
 import stat
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn, Self
@@ -45,13 +45,25 @@ def looks_secret(text: str) -> bool:
     return any(hint in text for hint in _HINTS) and _LOOKS_SECRET.search(text) is not None
 
 
+_known: Final[dict[str, None]] = {}
+
+
+def known() -> Collection[str]:
+    """Return every secret that this process has held: what is shown or stored is compared with them."""
+    return _known.keys()
+
+
 class Secret:
-    """A value that shows as `***` and can be neither pickled nor compared by accident."""
+    """A value that shows as `***` and can be neither pickled nor compared by accident.
+
+    Once made it is `known` for as long as the process lives: a text that repeats it may come much later.
+    """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
         self._value = value
+        _known[value] = None
 
     def reveal(self) -> str:
         """Return the value, for the one call that needs it."""

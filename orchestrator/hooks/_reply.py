@@ -1,36 +1,26 @@
 """What a receiver or a command said, made fit to be stored and shown."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from orchestrator.core.delivery import LONGEST_WAIT
+from orchestrator.net import text as net
+from orchestrator.net.redaction import redact
 
 KEPT = 2048
 """Bytes of an answer that are worth keeping."""
 
-# CSI, OSC with its end, and the two-character escapes: whole, so that no parameter is left as text.
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
 _SECRET = re.compile(r"whsec_[A-Za-z0-9+/_=-]+")
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def clean(raw: bytes, *, hide: Iterable[str] = ()) -> str:
-    """Return one line of at most `KEPT` bytes, without control characters and without the texts in `hide`."""
-    text = _ESCAPES.sub("", raw[: 8 * KEPT].decode("utf-8", "replace"))
-    text = "".join(_shown(character) for character in text)
-    for value in sorted(set(hide), key=len, reverse=True):
-        text = text.replace(value, "***")
+    """Return one line of at most `KEPT` bytes, with no control character, no secret and nothing of `hide`."""
+    text = net.without_escapes(raw.decode("utf-8", "replace"))
+    text = redact(net.clean(text, len(raw)), also=hide)
     text = " ".join(_SECRET.sub("whsec_***", text).split())
     return text.encode()[:KEPT].decode("utf-8", "ignore")
-
-
-def _shown(character: str) -> str:
-    if character in "\t\r\n\v\f\u2028\u2029\x85":
-        return " "
-    return "" if unicodedata.category(character) in _UNSEEN else character
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

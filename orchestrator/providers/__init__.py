@@ -181,7 +181,6 @@ class Provider(ABC):
         if rest:
             return {**spec, key: await self._reveal(spec[key], rest)}
         secret = await self.vault.open(SecretRef.model_validate(spec[key]))
-        self.http.hide(secret.reveal())
         return {**spec, key: secret.reveal()}
 
     @classmethod
@@ -252,7 +251,6 @@ async def open_provider(
         options.base_url or kind.base_url,
         headers,
         Limiter(options.requests_per_second or PER_SECOND),
-        hidden=[secret.reveal() for secret in secrets.values()],
         deadline=deadline,
         upload_deadline=upload_deadline,
     )

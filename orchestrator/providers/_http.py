@@ -1,24 +1,23 @@
 """The one way to a provider: deadlines, caps, rate limit, redaction, and what each failure means."""
 
-import base64
-import json as jsonlib
 import logging
 import ssl
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import IO, Any, Final
-from urllib.parse import quote
 
 import anyio
 import certifi
 import httpx
 
 from orchestrator.errors import Misread, NotSent, ProviderError, Throttled, Transient, Unclear
+from orchestrator.net.redaction import redact, redact_all
+from orchestrator.net.text import clean
 from orchestrator.providers._limit import Limiter
 from orchestrator.providers._meaning import LEAST_THROTTLE, of_create, of_read, quota_wait, retry_after
-from orchestrator.providers._read import WIRE_CAP, clean, inflate, parse, words
+from orchestrator.providers._read import WIRE_CAP, inflate, parse, words
 
 DEADLINE: Final = 30.0
 UPLOAD_DEADLINE: Final = 600.0
@@ -72,16 +71,15 @@ class Http:
         headers: Mapping[str, str],
         limiter: Limiter,
         *,
-        hidden: Iterable[str] = (),
         deadline: float = DEADLINE,
         upload_deadline: float = UPLOAD_DEADLINE,
     ) -> None:
         self._base = base_url.rstrip("/")
         self._limiter = limiter
-        self._hidden: tuple[str, ...] = ()
         self._deadline = deadline
         self._upload_deadline = upload_deadline
-        self.hide(*hidden)
+        self.withheld: str | None = None
+        """Why no text of an error is shown: it may hold a secret that we do not know."""
         context = _tls() if self._base.lower().startswith("https:") else _no_tls()
         self._pooled = _client(headers, context, keep=2)
         # A create never shares a connection: a kept one that closes under it would leave it in doubt.
@@ -96,14 +94,6 @@ class Http:
     def blocked(self) -> float:
         """How many seconds the provider wants to be left alone."""
         return self._limiter.blocked
-
-    def hide(self, *values: str) -> None:
-        """Show each of `values` as `***` wherever the provider repeats it, however it is written."""
-        for value in values:
-            if len(value) >= 4:  # shorter ones would tear up every text
-                forms = (value, quote(value, safe=""), jsonlib.dumps(value)[1:-1])
-                coded = base64.b64encode(value.encode()).decode().rstrip("=")
-                self._hidden = tuple(dict.fromkeys((*self._hidden, *forms, coded)))
 
     async def call(
         self,
@@ -141,7 +131,8 @@ class Http:
         if raw.status not in expect:
             raise self._refusal(raw, asked, creating=creating, endpoint=endpoint)
         try:
-            return Reply(raw.status, raw.headers, parse(self._redact(_plain(raw))))
+            body = _plain(raw)
+            return Reply(raw.status, raw.headers, redact_all(parse(body), written=body))
         except Misread as error:
             raise (Unclear if creating else Misread)(f"{asked}: {error.message}", code=raw.status) from error
 
@@ -163,7 +154,7 @@ class Http:
                 finally:
                     await response.aclose()
         except _UNSENT as error:
-            said = clean(self._redact(str(error).encode()).decode())
+            said = redact(clean(str(error)))
             raise NotSent(f"{asked} found no connection: {type(error).__name__}: {said}") from error
         except TimeoutError as error:
             raise vague(f"{asked} had no answer in time") from error
@@ -191,6 +182,8 @@ class Http:
         return kind(f"{asked} {said}", code=code, retry_after=wait)
 
     def _words(self, raw: _Raw) -> str:
+        if self.withheld is not None:
+            return self.withheld
         try:
             body = _plain(raw)
         except Misread:
@@ -200,14 +193,8 @@ class Http:
         except Misread:
             found = body.decode("utf-8", "replace")
             found = "" if found.lstrip().startswith(("<", "{", "[")) else found
-        # Redacted before the cut, which could leave half a key, and after cleaning, which could join one.
-        whole = clean(found, ERROR_CAP)
-        return clean(self._redact(whole.encode()).decode("utf-8", "replace"))
-
-    def _redact(self, body: bytes) -> bytes:
-        for value in self._hidden:
-            body = body.replace(value.encode(), b"***")
-        return body
+        # Redacted before the cut, which could leave half a key.
+        return clean(redact(clean(found, ERROR_CAP)))
 
 
 async def _receive(response: httpx.Response, *, wanted: bool) -> _Raw:

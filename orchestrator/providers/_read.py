@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 from orchestrator.errors import Misread, Unclear
+from orchestrator.net.text import clean
 
 WIRE_CAP: Final = 4 * 2**20
 DECODED_CAP: Final = 16 * 2**20
@@ -19,12 +19,9 @@ ITEM_CAP: Final = 10_000
 NODE_CAP: Final = 1_000_000
 """Values in one document: 16 MB of `[],` would otherwise take 400 MB of memory."""
 WORD_CAP: Final = 200
-MESSAGE_CAP: Final = 500
 
 _NESTING: Final = frozenset({dict, list})
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-# Controls, format characters (bidi, zero width), surrogates, private use, line and paragraph separators.
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
 def inflate(raw: bytes, encoding: str) -> bytes:
@@ -91,15 +88,6 @@ def _deep(value: Any) -> bool:
         if not level:
             return False
     return True
-
-
-def clean(text: str, cap: int = MESSAGE_CAP) -> str:
-    """Make outside text safe to show and store: no controls, no bidi, no zero width, one line, a length."""
-    if not (text.isascii() and text.isprintable()):
-        spaced = re.sub(r"\s+", " ", text)
-        text = "".join(char for char in spaced if unicodedata.category(char) not in _UNSAFE)
-    text = text.strip()
-    return text if len(text) <= cap else f"{text[: cap - 1]}…"
 
 
 def words(payload: Any) -> str:

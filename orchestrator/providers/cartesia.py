@@ -11,8 +11,9 @@ from orchestrator.config.secret import Secret, SecretRef
 from orchestrator.core.job import JsonObject, find_marker
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Misread, Missing
+from orchestrator.net.text import clean
 from orchestrator.providers import PAGE_CAP, Dataset, Fact, Facts, Page, Provider, asked_for, marked
-from orchestrator.providers._read import after_create, clean, record, records, remote_id, text, word
+from orchestrator.providers._read import after_create, record, records, remote_id, text, word
 
 VERSION: Final = "2026-03-01"
 _LIMIT: Final = 100

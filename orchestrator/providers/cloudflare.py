@@ -20,11 +20,11 @@ from orchestrator.config.secret import Secret, SecretRef
 from orchestrator.core.job import Input, JsonObject, find_marker
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Denied, Misread, Rejected
+from orchestrator.net.text import clean
 from orchestrator.providers import Fact, Facts, Page, Provider, Vault, bearer, marked
 from orchestrator.providers._http import Http
 from orchestrator.providers._read import (
     after_create,
-    clean,
     maybe_text,
     moment,
     record,

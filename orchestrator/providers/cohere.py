@@ -16,6 +16,7 @@ from orchestrator.config.secret import Secret, SecretRef
 from orchestrator.core.job import JsonObject, find_marker
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Misread
+from orchestrator.net.text import clean
 from orchestrator.providers import (
     PAGE_CAP,
     Dataset,
@@ -29,7 +30,6 @@ from orchestrator.providers import (
 )
 from orchestrator.providers._read import (
     after_create,
-    clean,
     maybe_text,
     moment,
     record,

@@ -17,11 +17,11 @@ from orchestrator.config.secret import SecretRef
 from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Missing, Rejected
+from orchestrator.net.text import clean
 from orchestrator.providers import Fact, Facts, Page, Provider, Vault, asked_for
 from orchestrator.providers._http import Http
 from orchestrator.providers._read import (
     after_create,
-    clean,
     maybe_text,
     moment,
     record,

@@ -1,8 +1,12 @@
 """The tables; a column here is a field of the record in `core`, and one revision in `migrations/`."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
+
+from orchestrator.net.redaction import redact, redact_all, shows_secret
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -30,6 +34,42 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
         return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
+class Outside(sa.types.TypeDecorator[str]):
+    """A text that may come from outside: whoever writes it, no secret of this process is written with it."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """Write it without secrets."""
+        return None if value is None else redact(value)
+
+
+class OutsideJSON(sa.types.TypeDecorator[Any]):
+    """The same for what is kept as JSON."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
+        """Write it without secrets."""
+        return redact_all(value)
+
+
+class OutsideBytes(sa.types.TypeDecorator[bytes]):
+    """The same for the bytes of a JSON document, which stay as they are where they hold no secret."""
+
+    impl = sa.LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: bytes | None, dialect: sa.Dialect) -> bytes | None:
+        """Write them without secrets."""
+        if value is None or not shows_secret(value.decode("utf-8", "replace")):
+            return value
+        found = redact_all(json.loads(value))
+        return json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -48,7 +88,7 @@ jobs = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("policy", sa.JSON, nullable=False),
-    sa.Column("held", sa.Text),
+    sa.Column("held", Outside),
     sa.Column("managed", sa.Boolean, nullable=False, default=True),
 )
 
@@ -67,7 +107,7 @@ runs = sa.Table(
     sa.Column("inputs", sa.JSON, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("reason", sa.Text),
-    sa.Column("provider_status", sa.Text),
+    sa.Column("provider_status", Outside),
     sa.Column("remote_id", sa.Text),
     sa.Column("steps", sa.JSON, nullable=False),
     # Derived from `steps` when they are written, for an index: both databases hold the map as JSON.
@@ -75,8 +115,8 @@ runs = sa.Table(
     sa.Column("after", sa.Text),
     sa.Column("cancel", sa.Text),
     sa.Column("cancel_sent", sa.Boolean, nullable=False),
-    sa.Column("result", sa.JSON(none_as_null=True)),
-    sa.Column("message", sa.Text),
+    sa.Column("result", OutsideJSON),
+    sa.Column("message", Outside),
     sa.Column("sequence", sa.Integer, nullable=False),
     sa.Column("overdue", sa.Boolean, nullable=False),
     sa.Column("looks", sa.Integer, nullable=False),
@@ -124,8 +164,8 @@ events = sa.Table(
     sa.Column("sequence", sa.Integer),
     sa.Column("status", sa.Text),
     sa.Column("previous_status", sa.Text),
-    sa.Column("provider_status", sa.Text),
-    sa.Column("message", sa.Text),
+    sa.Column("provider_status", Outside),
+    sa.Column("message", Outside),
     sa.UniqueConstraint("run_id", "sequence"),
     sa.Index(None, "project", "id"),
     sa.Index(None, "project", "job", "id"),
@@ -142,12 +182,12 @@ deliveries = sa.Table(
     sa.Column("event", sa.Text, nullable=False),
     sa.Column("job", sa.Text),
     sa.Column("lane", sa.Text, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("body", OutsideBytes, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("due_at", UTCDateTime),
     sa.Column("settled_at", UTCDateTime),
-    sa.Column("last_error", sa.Text),
+    sa.Column("last_error", Outside),
     sa.Column("owner", sa.Text),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("lease_until", UTCDateTime),
@@ -182,13 +222,13 @@ hooks = sa.Table(
     sa.Column("origin", sa.Text, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("declared", sa.Boolean, nullable=False),
-    sa.Column("off", sa.Text),
+    sa.Column("off", Outside),
     sa.Column("off_at", UTCDateTime),
     sa.Column("failing_since", UTCDateTime),
     sa.Column("refusals", sa.Integer, nullable=False),
     sa.Column("code", sa.Integer),
-    sa.Column("answer", sa.Text),
-    sa.Column("unfit", sa.Text),
+    sa.Column("answer", Outside),
+    sa.Column("unfit", Outside),
 )
 
 origins = sa.Table(
@@ -206,8 +246,8 @@ accounts = sa.Table(
     sa.Column("project", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("paused", sa.Text),
-    sa.Column("last_error", sa.Text),
+    sa.Column("paused", Outside),
+    sa.Column("last_error", Outside),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("confirmed_at", UTCDateTime),
     sa.Column("next_poll_at", UTCDateTime),

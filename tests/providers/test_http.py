@@ -135,6 +135,30 @@ async def test_an_echoed_key_is_redacted(shape: str, status: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        KEY.replace("/", "\\/"),
+        KEY.replace("+", "\\u002B"),
+        KEY.replace("k", "k\u200b"),
+        KEY.replace("k", "k\\u00ad"),
+        KEY.encode().hex(),
+        base64.b64encode(f"Bearer {KEY}".encode()).decode(),
+        KEY.replace("/", "%2f"),
+        KEY.replace("/", "&#47;"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_key_is_looked_for_in_what_was_meant(written: str, status: int) -> None:
+    answer = reply(status, f'{{"message": "your key {written} is wrong"}}'.encode())
+    async with canned(answer) as server, http(server.url) as client:
+        if status == 200:
+            shown = (await client.call("GET", "/x")).payload["message"]
+        else:
+            shown = (await failure(client)).message.removeprefix("GET /x answered 400: ")
+    assert shown == "your key *** is wrong"
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         reply(200, b"not json"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from orchestrator.config.manifest import AccountOptions
 from orchestrator.errors import Misread
+from orchestrator.net.text import clean
 from orchestrator.providers import _read
 from orchestrator.providers._http import DEADLINE
 from orchestrator.providers._limit import Limiter
@@ -42,7 +43,7 @@ def test_words_are_found_in_anything(value: Any) -> None:
 
 @given(st.text(), st.integers(min_value=1, max_value=600))
 def test_clean_text_is_printable_and_short(text: str, cap: int) -> None:
-    cleaned = _read.clean(text, cap)
+    cleaned = clean(text, cap)
     assert len(cleaned) <= cap
     assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in cleaned)
     assert not set(cleaned) & set("\u200b\u200e\u200f\u202a\u202e\u2066\u2069\ufeff\u2028")

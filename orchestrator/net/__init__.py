@@ -1,0 +1,1 @@
+"""What providers, hooks, store and commands share over texts from outside: cleaning them, hiding secrets."""

@@ -1,0 +1,1 @@
+"""Texts from outside, and the secrets in them."""

@@ -34,7 +34,7 @@ HOOK_SECONDS = 10
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", is_flag=True, help="Wait until the jobs of the plan are done.")
 @click.option("--timeout", type=DURATION, help="How long to wait, such as 2h30m; the runs go on.")
-@click.option("--again", is_flag=True, help="Also buy work that a run no job claims has done.")
+@click.option("--again", is_flag=True, help="Also buy work that a run no job claims was bought for.")
 @app
 def command(
     app: App, *, planfile: Path | None, yes: bool, wait: bool, timeout: float | None, again: bool

@@ -21,7 +21,7 @@ ERROR = 1
 @click.command("plan")
 @click.option("--detailed-exitcode", is_flag=True, help="0 nothing to do, 1 error, 2 changes.")
 @click.option("--out", type=click.Path(path_type=Path), help="Save it, for `apply FILE` to do exactly this.")
-@click.option("--again", is_flag=True, help="Also buy work that a run no job claims has done.")
+@click.option("--again", is_flag=True, help="Also buy work that a run no job claims was bought for.")
 @app
 def command(app: App, *, detailed_exitcode: bool, out: Path | None, again: bool) -> int:
     """Show what `apply` would change, and why; writes nothing and asks no provider."""

@@ -95,15 +95,16 @@ def plan(
 ) -> Plan:
     """Compare the declared `jobs` with the `records` and `runs` of the database.
 
-    `again` buys work that a run no job claims has already done.
+    `again` buys work that a run no job claims has already been bought for, whatever became of it.
     """
     declared = {job.name for job in jobs}
     history: dict[str, list[Known]] = {}
     unclaimed: dict[tuple[str, str], Known] = {}
     for run in runs:
         history.setdefault(run.job, []).append(run)
-        if run.job not in declared and (not run.status.final or run.status is Status.SUCCEEDED):
-            unclaimed[run.account, run.fingerprint] = run
+        work = (run.account, run.fingerprint)
+        if run.job not in declared and _worth(run) >= _worth(unclaimed.get(work)):
+            unclaimed[work] = run
     changes = [
         _change(job, records.get(job.name), history.get(job.name, ()), {} if again else unclaimed)
         for job in jobs
@@ -111,6 +112,13 @@ def plan(
     wanted = {change.run.id for change in changes if change.notice and change.run}
     changes += _removed(records, declared, history, wanted)
     return Plan(changes=tuple(changes))
+
+
+def _worth(run: Known | None) -> int:
+    """Rank what a job could stand by instead of buying: first a success, then a run that is open."""
+    if run is None:
+        return 0
+    return 1 if run.given_up else 3 if run.status is Status.SUCCEEDED else 2
 
 
 def current(job: Job | Record, runs: Iterable[Known]) -> Known | None:
@@ -165,9 +173,10 @@ def _policies(before: Policy, after: Policy) -> str:
 
 def _claimable(job: Job, same: Known) -> Change:
     where = same.remote_id or same.id
+    retry = f"`orchestrator retry {job.name}` then buys another attempt, " if same.given_up else ""
     reason = (
         f'the same work as {where} of "{same.job}", which no file declares ({same.status}): '
-        f"`orchestrator import {job.name} {where}` takes it over, `apply --again` buys it again"
+        f"`orchestrator import {job.name} {where}` takes it over, {retry}`apply --again` buys it again"
     )
     return Change(
         action=Action.NONE,

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from drive import Place, cartesia
 
 AUDITED = "cartesia"
@@ -125,6 +126,34 @@ def test_a_renamed_job_is_shown_and_keeps_its_story(place: Place) -> None:
     place("import", "narrator", remote_id, "-y")
     assert json.loads(place("why", "narrator", "--json").out)["timeline"] == before
     assert place.ledger().counts["cartesia"] == 1
+
+
+@pytest.mark.parametrize("ended", ["failed", "cancelled", "lost"])
+def test_a_renamed_job_that_brought_nothing_is_not_bought_again_unasked(place: Place, ended: str) -> None:
+    work = "fail-me" if ended == "failed" else "stuck-me"
+    place.write(cartesia("voice", dataset=work))
+    place("apply", "-y")
+    made = place.job("voice")["remote_id"]
+    if ended == "cancelled":
+        place("cancel", "voice", "--delete", "-y")
+    elif ended == "lost":
+        place.remove("cartesia", made)
+    place("apply", "-y", "--wait", code=None)  # it may have ended before
+    assert place.job("voice")["status"] == ended
+    place.write(cartesia("narrator", dataset=work))
+    place.up()
+    job = place.job("narrator")
+    assert (job["status"], job["reason"]) == ("pending", "held")
+    take_over = f"orchestrator import narrator {made}"
+    assert f"`{take_over}`" in job["message"]
+    assert "`orchestrator retry narrator`" in job["message"]
+    place("apply", "-y")
+    assert place.ledger().counts["cartesia"] == 1
+    place(*take_over.split()[1:], "-y")
+    assert place("plan", "--detailed-exitcode").code == 0
+    assert place.ledger().counts["cartesia"] == 1
+    place("retry", "narrator", "-y")
+    assert (place.job("narrator")["attempt"], place.ledger().counts["cartesia"]) == (2, 2)
 
 
 def test_what_was_held_and_left_the_files_is_forgotten(place: Place) -> None:

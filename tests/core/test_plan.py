@@ -4,7 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from orchestrator.core.enact import buying
 from orchestrator.core.job import Job, OnChange, OnRemove
 from orchestrator.core.plan import Action, Change, Known, Record, current, diff, plan
 from orchestrator.core.run import FINAL, Status
@@ -110,13 +113,14 @@ def test_a_run_whose_record_was_lost_is_taken_up_again() -> None:
     assert "it already has a run (running)" in change.reason
 
 
-@pytest.mark.parametrize("status", [*OPEN, Status.SUCCEEDED])
+@pytest.mark.parametrize("status", Status)
 def test_a_renamed_job_is_recognised_as_the_same_work(status: Status) -> None:
     old, new = a_job("old"), a_job("new")
     run = known(a_run(old, status=status))
     change = plan([new], {"old": a_record(old)}, [run]).changes[0]
     assert (change.action, change.notice, change.run) == (Action.NONE, True, run)
     assert f"`orchestrator import new {run.remote_id or run.id}`" in change.reason
+    assert ("`orchestrator retry new`" in change.reason) is (status in FINAL - {Status.SUCCEEDED})
     bought = plan([new], {"old": a_record(old)}, [run], again=True).changes[0]
     assert (bought.action, bought.run) == (Action.CREATE, None)
 
@@ -130,11 +134,27 @@ def test_a_renamed_job_does_not_cancel_what_it_may_take_over() -> None:
     assert [change.action for change in again.changes] == [Action.CREATE, Action.CANCEL]
 
 
-@pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED, Status.LOST])
-def test_what_brought_nothing_keeps_nobody_from_buying(status: Status) -> None:
-    old = a_job("old")
-    found = plan([a_job("new")], {"old": a_record(old)}, [known(a_run(old, status=status))])
-    assert found.changes[0].action is Action.CREATE
+@given(st.lists(st.tuples(st.sampled_from(("old", "older")), st.sampled_from(Status)), min_size=1))
+def test_a_new_name_never_buys_again_unasked_and_the_best_run_is_named(
+    attempts: list[tuple[str, Status]],
+) -> None:
+    runs = [
+        known(a_run(a_job(name), attempt=number, status=status, id=f"run_{number}"))
+        for number, (name, status) in enumerate(attempts, 1)
+    ]
+    records = {name: a_record(a_job(name)) for name, _ in attempts}
+    found = plan([a_job("new")], records, runs)
+    assert buying(found) == ()
+    named = found.changes[0].run
+    assert named is not None
+    statuses = {status for _, status in attempts}
+    if Status.SUCCEEDED in statuses:
+        assert named.status is Status.SUCCEEDED
+    elif not statuses <= FINAL:
+        assert named.status in OPEN
+    else:
+        assert named == runs[-1]
+    assert [change.job for change in buying(plan([a_job("new")], records, runs, again=True))] == ["new"]
 
 
 def test_two_declared_jobs_may_ask_for_the_same_work() -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import anyio
+from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 
@@ -28,7 +29,9 @@ class Ticks:
     def __init__(self) -> None:
         # A tick that is late still rings, and many late ones ring once.
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        self._scheduler = AsyncIOScheduler(job_defaults=defaults, timezone=UTC)
+        # A bell rings at once and on its own loop: in a thread, an end would cut it off with a traceback.
+        executors = {"default": DebugExecutor()}
+        self._scheduler = AsyncIOScheduler(executors=executors, job_defaults=defaults, timezone=UTC)
 
     def __enter__(self) -> "Ticks":
         self._scheduler.start()

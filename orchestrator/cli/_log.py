@@ -6,10 +6,12 @@ from typing import Any
 
 import structlog
 
+from orchestrator.cli._line import Line
 from orchestrator.net.redaction import redact
 
 LEVELS = (logging.CRITICAL, logging.WARNING, logging.INFO, logging.DEBUG)
 NOISY = (
+    "alembic",
     "httpx",
     "httpcore",
     "hpack",
@@ -36,9 +38,7 @@ def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -
         level = max(level, logging.ERROR)
     renderer: Any = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=color, exception_formatter=structlog.dev.plain_traceback
-        )
+        renderer = Line(color=color)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -61,7 +61,7 @@ def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info if not sys.stderr.isatty() else _same,
+                structlog.processors.format_exc_info,
                 renderer,
             ],
         )
@@ -71,7 +71,3 @@ def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -
     root.setLevel(level)
     for name in NOISY:  # their messages hold URLs, headers and parameters
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _same(_logger: object, _name: str, fields: Any) -> Any:
-    return fields

@@ -4,6 +4,7 @@ import re
 import signal
 import unicodedata
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from drive import Place, cartesia, oxen
 from listener import Listener
@@ -135,3 +136,24 @@ def test_without_a_terminal_there_is_a_line_for_each_change_and_the_same_sum(pla
     assert "MODEL" not in waiting.err + waiting.out
     assert "\n1 running, 1 succeeded.\n" in waiting.err
     assert waiting.err.endswith("orchestrator apply --wait\n")
+
+
+def test_the_log_of_a_daemon_is_short_lines_on_a_terminal_and_json_elsewhere(place: Place) -> None:
+    place.env |= {"TZ": "XXX-5:45", "TERM": "xterm"}
+    place.write(cartesia("voice"), oxen("broken", resource="main/fail-me"))
+    place.warm = None  # a zone is read as Python starts
+    shown = place.shown("up", "-y", "--until-settled")
+    text = "\n".join(lines(shown))
+    assert "\x1b[" in shown
+    assert re.fullmatch(r"(\d\d:\d\d:\d\d  [a-z]+  .*\n?)+", text), text
+    found = dict(re.findall(r"^(\d\d:\d\d):\d\d  voice  (succeeded)", text, re.MULTILINE))
+    ended = datetime.fromisoformat(place.job("voice")["finished_at"]) + timedelta(hours=5, minutes=45)
+    assert f"{ended:%H:%M}" in found
+    assert re.search(r"^\S+  broken  failed", text, re.MULTILINE)
+    assert re.search(r"^\S+  daemon  started", text, re.MULTILINE)
+    assert not re.search("None|alembic|DDL|run_|orchestrator\\.|timestamp", text)
+    place.write(cartesia("voice"))
+    (place.folder / ".orchestrator" / "state.db").rename(place.folder / "old.db")
+    log = place.up()
+    assert len(log.log) == len(log.err.splitlines())  # JSON all of it
+    assert {row["logger"].partition(".")[0] for row in log.log} == {"orchestrator"}

@@ -80,13 +80,15 @@ def _check(
 async def _known(store: Store, manifest: Manifest, hook: str) -> None:
     if hook not in manifest.hooks and not await store.outbox.log(hook=hook, most=1):
         known = ", ".join(manifest.hooks) or "none"
-        raise UsageError(f"no file declares a hook {hook}, and none was ever told", hint=f"declared: {known}")
+        raise UsageError(
+            f"no job file declares a hook {hook}, and none was ever told", hint=f"declared: {known}"
+        )
 
 
 async def _fill(store: Store, manifest: Manifest, hook: str, since: timedelta) -> int:
     if hook not in manifest.hooks:
         known = ", ".join(manifest.hooks) or "none"
-        raise UsageError(f"no file declares a hook {hook}", hint=f"declared: {known}")
+        raise UsageError(f"no job file declares a hook {hook}", hint=f"declared: {known}")
     routing = Routing(hooks=manifest.routes(), account_hooks=manifest.settings.hooks)
     jobs = {name: job.policy.hooks for name, job in manifest.jobs.items()}
     return await store.replay.fill(hook, since, routing, jobs)
@@ -94,7 +96,7 @@ async def _fill(store: Store, manifest: Manifest, hook: str, since: timedelta) -
 
 async def _hand_over(app: App, store: Store, manifest: Manifest, hook: str, heir: str) -> int:
     if heir not in manifest.hooks:
-        raise UsageError(f"no file declares a hook {heir}", hint=f"declared: {', '.join(manifest.hooks)}")
+        raise UsageError(f"no job file declares a hook {heir}", hint=f"declared: {', '.join(manifest.hooks)}")
     count = await store.replay.hand_over(hook, heir)
     app.say(f"{count} that waited for {hook} go to {heir}.")
     await _tell(app, store)

@@ -75,7 +75,7 @@ def test(app: App, *, name: str, event: str, dry_run: bool) -> int:
         options = manifest.hooks.get(name)
         if options is None:
             known = ", ".join(manifest.hooks) or "none"
-            raise UsageError(f"no file declares a hook {name}", hint=f"declared: {known}")
+            raise UsageError(f"no job file declares a hook {name}", hint=f"declared: {known}")
         hook = registry()[options.kind](options, manifest.folder("hooks", name))
         made = example(
             name,

@@ -28,14 +28,14 @@ DECLINED = 3
 def command(app: App, *, job: str, remote_id: str, yes: bool) -> int:
     """Let a declared job stand by a fine-tune that exists, so that it is not bought again.
 
-    REMOTE_ID is the provider's id, or the id of a run that no file declares any more.
+    REMOTE_ID is the provider's id, or the id of a run that no job file declares any more.
     """
 
     async def work() -> int:
         manifest = app.manifest()
         declared = manifest.jobs.get(job)
         if declared is None:
-            raise UsageError(f"no file declares {job}", hint="declare it, then import")
+            raise UsageError(f"no job file declares {job}", hint="declare it, then import")
         async with app.store(manifest.settings) as store:
             before = await _before(store, declared)
             ours = await _ours(store, declared, remote_id)

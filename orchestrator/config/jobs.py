@@ -139,7 +139,7 @@ def _literal_secrets(entry: Entry, model: type[Spec], spec: Mapping[str, Any]) -
         for part in parts:
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None and not isinstance(value, Mapping):
-            message = "a secret is written as a reference, not as a value"
+            message = "a secret must be a reference, not the value itself"
             yield entry.fault("spec", *parts, message=message, hint='write { env = "NAME" }')
 
 

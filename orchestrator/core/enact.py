@@ -18,7 +18,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Writes:
-    """What one transaction writes; `unmanaged` names the recorded jobs that no file declares."""
+    """What one transaction writes; `unmanaged` names the recorded jobs that no job file declares."""
 
     plan: Plan
     records: tuple[Record, ...] = ()

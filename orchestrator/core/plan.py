@@ -175,7 +175,7 @@ def _claimable(job: Job, same: Known) -> Change:
     where = same.remote_id or same.id
     retry = f"`orchestrator retry {job.name}` then buys another attempt, " if same.given_up else ""
     reason = (
-        f'the same work as {where} of "{same.job}", which no file declares ({same.status}): '
+        f'the same work as {where} of "{same.job}", which no job file declares ({same.status}): '
         f"`orchestrator import {job.name} {where}` takes it over, {retry}`apply --again` buys it again"
     )
     return Change(

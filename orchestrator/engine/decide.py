@@ -16,7 +16,7 @@ def to_end(standing: Standing) -> Run:
     run = standing.run
     if run is None or run.status.final:
         state = run.status if run else "none"
-        raise UsageError(f"{standing.record.name} has no run that could be cancelled ({state})")
+        raise UsageError(f"{standing.record.name} has no run that can be cancelled ({state})")
     return run
 
 
@@ -26,7 +26,7 @@ def caveats(run: Run, how: str) -> tuple[str, ...]:
     if run.status is Status.PENDING or kind.can(how):
         return ()
     what = "no way to delete" if how == "delete" else "no cancel"
-    said = [f"{kind.title} has {what}: the request is kept, and billing goes on."]
+    said = [f"{kind.title} has {what}: the request is recorded, but billing continues."]
     if how == "cancel" and kind.can("delete"):
         said.append(f"`orchestrator cancel {run.job} --delete` deletes it there instead.")
     return tuple(said)
@@ -37,10 +37,10 @@ def to_repeat(standing: Standing, manifest: Manifest) -> tuple[Job, Run]:
     name, run = standing.record.name, standing.run
     job = manifest.jobs.get(name)
     if job is None:
-        raise UsageError(f"no file declares {name}", hint="put it back, then retry")
+        raise UsageError(f"no job file declares {name}", hint="put it back, then retry")
     if run is None or not run.status.final or run.status is Status.SUCCEEDED:
         state = run.status if run else "never sent"
-        raise UsageError(f"{name} is {state}: only what failed, was cancelled or lost is retried")
+        raise UsageError(f"{name} is {state}: only a failed, cancelled or lost run can be retried")
     if (job.account, job.fingerprint) != (run.account, run.fingerprint):
         raise UsageError(f"the spec of {name} has changed since", hint="orchestrator apply")
     return job, run

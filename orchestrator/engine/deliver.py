@@ -273,7 +273,7 @@ def _tell(finished: tuple[Finished, ...], turn: Turn) -> None:
 
 def _tell_of_hook(before: Hearing, after: Hearing) -> None:
     if before.off is None and after.off is not None:
-        hint = f"change its table, or: orchestrator hooks redeliver --hook {after.name}"
+        hint = f"change its table, or run: orchestrator hooks redeliver --hook {after.name}"
         log.error("hook.off", hook=after.name, reason=after.off, hint=hint)
     elif after.flagged and not before.flagged:
         log.error("hook.refused", hook=after.name, code=after.code, error=(after.answer or "")[:200])

@@ -22,18 +22,18 @@ def explain(
     run, record = standing.run, standing.record
     said = [_standing(run, record.name)]
     if run is not None and run.message:
-        said.append(f"Last said: {run.message}.")
+        said.append(f"Last message: {run.message}.")
     if record.held:
         said.append(f"A change is held: {record.held}.")
     if run is not None:
         said += _waits(run, account, manifest, now)
     if not standing.managed:
-        said.append("No file declares it any more; it is kept as it is.")
+        said.append("No job file declares it any more; its run is left as it is.")
     moving = run is not None and not run.status.final
     if moving and run is not None and run.cancel is not None:
         said += _cancelling(run)
     if moving and (beat is None or not beat.fresh):
-        said.append("No daemon is running, so nothing moves: orchestrator up.")
+        said.append("No daemon is running, so nothing will happen: orchestrator up.")
     return said
 
 
@@ -44,11 +44,11 @@ def _standing(run: Run | None, name: str) -> str:
     word = f", which says {run.provider_status}" if run.provider_status else ""
     match run.status:
         case Status.PENDING:
-            return f"{name} is not sent yet (attempt {run.attempt})."
+            return f"{name} has not been sent yet (attempt {run.attempt})."
         case Status.SUBMITTING:
             return f"{name} is being sent to {run.account} (attempt {run.attempt})."
         case Status.IN_DOUBT:
-            return f"{name} was sent to {run.account}, but the answer was lost: it may have been made or not."
+            return f"{name} was sent to {run.account}, but the answer was lost: it may or may not exist."
         case Status.QUEUED | Status.RUNNING:
             return f"{name} is {run.status} at {run.account}{where}{word}."
         case Status.SUCCEEDED:
@@ -72,7 +72,7 @@ def _waits(run: Run, account: Account | None, manifest: Manifest, now: datetime)
         case Reason.CREDENTIALS:
             said.append(f"Its account is paused until the credentials of {run.account} are right.")
         case Reason.LIMIT:
-            said.append(f"It waits for a free place among max_running of {run.account}.")
+            said.append(f"It waits, since max_running of {run.account} is reached.")
         case Reason.HELD | Reason.NEEDS | None:
             pass
     if run.status is Status.PENDING and run.due_at and run.due_at > now:
@@ -91,8 +91,8 @@ def _cancelling(run: Run) -> list[str]:
 
 def _looking(run: Run, manifest: Manifest, now: datetime) -> list[str]:
     options = manifest.accounts.get(run.account)
-    next_look = f"next in {_in(run.due_at, now)}" if run.due_at else "no further look is set"
-    said = [f"Complete listings that did not show it: {run.looks}; {next_look}."]
+    next_look = f"next in {_in(run.due_at, now)}" if run.due_at else "no further look is planned"
+    said = [f"Complete listings without it so far: {run.looks}; {next_look}."]
     if run.reason is Reason.PARKED:
         said.append(f"You decide: orchestrator resolve {run.job} --adopt ID | --resend | --abandon.")
     elif options is not None and run.sent_at is not None:
@@ -107,12 +107,14 @@ def _account(account: Account, now: datetime) -> list[str]:
     if account.paused:
         said.append(f"{account.name} is paused: {account.paused}.")
     elif account.failures:
-        said.append(f"{account.name} did not answer {account.failures} times in a row: {account.last_error}.")
+        said.append(
+            f"{account.name} has failed to answer {account.failures} times in a row: {account.last_error}."
+        )
     if account.confirmed_at:
         said.append(f"Last complete look {_in(now, account.confirmed_at)} ago.")
     if account.next_poll_at and account.next_poll_at > now:
-        every = f", every {show(account.interval)} at least" if account.interval else ""
-        rest = ", since it is asked ever less while it fails" if account.failures else every
+        every = f", at least every {show(account.interval)}" if account.interval else ""
+        rest = "; it is asked less often the longer it fails" if account.failures else every
         said.append(f"Next look in {_in(account.next_poll_at, now)}{rest}.")
     return said
 

@@ -60,10 +60,10 @@ class JobFiles:
             for setting in BOUND:
                 if getattr(found.settings, setting) != getattr(now.settings, setting):
                     hint = "stop the daemon and start it again"
-                    raise SettingsError(f"another {setting} takes a restart", hint=hint)
+                    raise SettingsError(f"a change of {setting} needs a restart", hint=hint)
             if found.settings.listen != now.settings.listen:
                 log.warning(
-                    "files.later", setting="listen", hint="it is in force when the daemon starts again"
+                    "files.later", setting="listen", hint="it takes effect when the daemon is restarted"
                 )
             self.trouble = None
             log.info("files.changed", jobs=len(found.jobs))

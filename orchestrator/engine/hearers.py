@@ -66,7 +66,7 @@ def _outlook(
 def _unnamed(hook: str, names: Sequence[str]) -> str | None:
     if hook in names:
         return None
-    return f"the job's hooks ({', '.join(names) or 'none'}) leave it out"
+    return f"the job's hooks ({', '.join(names) or 'none'}) do not include it"
 
 
 def _event(
@@ -86,7 +86,10 @@ def _verdict(told: Told, route: Route, delivery: Delivery | None) -> dict[str, A
     if delivery is not None:
         reason = delivery.last_error if delivery.state != "delivered" else None
     elif reason is None:
-        reason = "it wants this now, and did not then: hooks redeliver --since D --hook NAME sends it"
+        reason = (
+            "its table asks for this now, but did not then; "
+            "`orchestrator hooks redeliver --since D --hook NAME` sends it"
+        )
     return {
         "hook": route.name,
         "told": delivery is not None,

@@ -70,7 +70,7 @@ async def _from_journal(lane: Lane, claimed: Sequence[Run]) -> Sequence[Run]:
 
 
 def _interrupted(run: Run, now: datetime) -> Transition:
-    return doubt(run, now, message="stopped while the request was under way")
+    return doubt(run, now, message="the program stopped during the request")
 
 
 async def _search(lane: Lane, runs: Sequence[Run]) -> None:

@@ -193,5 +193,5 @@ async def _missing(lane: Lane, look: _Look, run: Run, now: datetime) -> Sequence
     except Missing:
         pass
     status = Status.CANCELLED if run.cancel else Status.LOST
-    message = "the provider no longer has it" + (", as was asked" if run.cancel else "")
+    message = "the provider no longer has it" + (", as requested" if run.cancel else "")
     return (finish(run, now, status=status, message=message),)

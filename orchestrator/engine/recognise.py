@@ -50,7 +50,7 @@ def conflict(run: Run, now: datetime, *, found: Sequence[Snapshot]) -> Transitio
     """Leave it to a person to say which of `found` it is."""
     ids = ", ".join(item.remote_id for item in found)
     message = (
-        f"the provider holds {ids}, which may be it: "
+        f"the provider has {ids}, any of which may be this run: "
         f"`orchestrator resolve {run.job} --adopt ID | --resend | --abandon`"
     )
     return stop_for_person(run, now, reason=Reason.CONFLICT, message=message)

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import structlog
 
 from orchestrator import crashpoint
-from orchestrator.config.manifest import Manifest
+from orchestrator.config.manifest import AccountOptions, Manifest
 from orchestrator.core.enact import Writes, buying, enact, hold
+from orchestrator.core.job import Job
 from orchestrator.core.plan import Action, Change, Known, Plan, Record, diff, plan
 from orchestrator.errors import UsageError
 from orchestrator.providers import Provider
@@ -33,7 +34,12 @@ async def preview(store: Store, manifest: Manifest, registry: Registry, *, again
     ]
     specs = await store.declared.specs(replaced) if replaced else {}
     changes = tuple(_with_diff(change, specs) for change in found.changes)
-    said = warnings(manifest, registry, (change.account for change in changes))
+    bought = [
+        change.declared
+        for change in changes
+        if change.declared is not None and change.action in (Action.CREATE, Action.REPLACE)
+    ]
+    said = warnings(manifest, registry, (change.account for change in changes), bought)
     return Plan(changes=changes, warnings=said)
 
 
@@ -47,17 +53,30 @@ def _with_diff(change: Change, specs: Mapping[str, Mapping[str, object]]) -> Cha
     return replace(change, diff=tuple(diff(specs[change.run.id], change.declared.spec)))
 
 
-def warnings(manifest: Manifest, registry: Registry, accounts: Iterable[str]) -> tuple[str, ...]:
-    """Say what a person should know of the files, and of those of `accounts` that they declare."""
+def warnings(
+    manifest: Manifest, registry: Registry, accounts: Iterable[str], bought: Iterable[Job] = ()
+) -> tuple[str, ...]:
+    """Say what a person should know of the files, of the `accounts` that they declare, and of new work."""
     said = [str(problem) for problem in manifest.warnings]
     for name in dict.fromkeys(name for name in accounts if name in manifest.accounts):
         options = manifest.accounts[name]
         kind = registry[options.kind]
         if kind.lifecycle is not None:
             said.append(f"{name}: {kind.lifecycle.message} ({kind.lifecycle.source})")
-        if options.base_url and urlsplit(options.base_url).hostname != urlsplit(kind.base_url).hostname:
+        if _elsewhere(options, kind):
             said.append(f"{name}: requests and credentials go to {options.base_url}")
+    for job in bought:
+        options = manifest.accounts[job.account]
+        kind = registry[options.kind]
+        doubt = None if _elsewhere(options, kind) else kind.doubt(job.spec)
+        if doubt is not None:
+            said.append(f"{job.name}: {doubt}")
     return tuple(said)
+
+
+def _elsewhere(options: AccountOptions, kind: type[Provider]) -> bool:
+    """Say whether an account is at another host than the provider's own."""
+    return bool(options.base_url) and urlsplit(options.base_url).hostname != urlsplit(kind.base_url).hostname
 
 
 async def apply(
@@ -75,7 +94,7 @@ async def apply(
         crashpoint.reach("C02")
         current = _plan(manifest, records, known, again=again)
         if not _alike(current, shown):
-            raise UsageError("the plan is no longer true: runs have moved on", hint="orchestrator plan")
+            raise UsageError("the plan is out of date: runs have changed since", hint="orchestrator plan")
         return _enact(store, manifest, registry, current, known, now, {})
 
     crashpoint.reach("C01")

@@ -18,7 +18,7 @@ async def adopt(engine: Engine, run: Run, remote_id: str) -> Run:
         raise Missing(f"{run.account} has no {remote_id}")
     bound = await engine.store.work.bound(run.account, [remote_id])
     if remote_id in bound:
-        raise UsageError(f"{remote_id} is bound to {bound[remote_id].job} already")
+        raise UsageError(f"{remote_id} already belongs to {bound[remote_id].job}")
     return await engine.store.decisions.move(
         run, lambda run, now: bind(run, snapshot, now).released(), engine.routing
     )

@@ -120,7 +120,7 @@ async def _send(lane: Lane, run: Run) -> None:
         await lane.leave(sending, partial(doubt, message=f"the answer could not be read: {_name(error)}"))
     except anyio.get_cancelled_exc_class():
         with anyio.CancelScope(shield=True):
-            await lane.leave(sending, partial(doubt, message="stopped while the request was under way"))
+            await lane.leave(sending, partial(doubt, message="the program stopped during the request"))
         raise
     else:
         await _bind(lane, sending, snapshot)
@@ -225,7 +225,7 @@ def _awake() -> float:
 
 def _stood_still(run: Run, now: datetime) -> Transition:
     # Another process may have gone on meanwhile; in that case this is not committed.
-    message = "the program stood still before the request; nothing was sent"
+    message = "the program was paused before the request; nothing was sent"
     return retreat(run, now, reason=None, message=message, due_at=now)
 
 

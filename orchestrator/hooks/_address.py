@@ -104,7 +104,7 @@ async def checked(host: str, port: int, resolve: Resolver, *, private: bool) -> 
         raise HookError(f"not sent: {host} has no address", down=True)
     for address in addresses:
         if reason := denial(address, private=private):
-            hint = None if private else f'allow_private = ["{host}"] in its table, if this is meant'
+            hint = None if private else f'allow_private = ["{host}"] in its table, if that is intended'
             what = reason if address == host else f"{address} ({reason})"
             raise HookError(f"not sent: {host} is {what}", hint=hint)
     return addresses[:MOST_ADDRESSES]

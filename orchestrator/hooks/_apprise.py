@@ -48,14 +48,14 @@ def problem(url: str) -> str | None:
         made = apprise.Apprise.instantiate(url, asset=_ASSET, suppress_exceptions=True)
     except Exception as error:  # noqa: BLE001 - a plug-in's own: whatever it is, the address did not do
         return f"apprise cannot read the address ({type(error).__name__})"
-    return "apprise knows no service of this address" if made is None else None
+    return "apprise knows no service for this address" if made is None else None
 
 
 def send(url: str, message: Message, seconds: float) -> Sent:
     """Send one message to one service, cut to what the service takes; blocks for `seconds` at most."""
     service = apprise.Apprise.instantiate(url, asset=_ASSET, suppress_exceptions=True)
     if service is None:
-        return Sent(taken=False, late=False, said="apprise knows no service of this address", service="")
+        return Sent(taken=False, late=False, said="apprise knows no service for this address", service="")
     service.overflow_mode = apprise.OverflowMode.TRUNCATE
     box = apprise.Apprise(asset=_ASSET)
     box.add(service)

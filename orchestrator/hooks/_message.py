@@ -35,14 +35,14 @@ _TITLES: Final[Mapping[EventType, str]] = {
     EventType.IN_DOUBT: "{job} needs a decision",
     EventType.OVERDUE: "{job} takes longer than expected",
     EventType.PAUSED: "{provider} is paused",
-    EventType.RESUMED: "{provider} goes on",
+    EventType.RESUMED: "{provider} is working again",
 }
 _NOTES: Final[Mapping[EventType, str]] = {
     EventType.FAILED: "Another attempt: orchestrator retry {job}",
     EventType.LOST: "The provider no longer has it: orchestrator why {job}",
-    EventType.IN_DOUBT: "Whether the provider took it is not known: orchestrator resolve {job}",
+    EventType.IN_DOUBT: "It is not known whether the provider accepted it: orchestrator resolve {job}",
     EventType.OVERDUE: "What is known: orchestrator show {job}",
-    EventType.PAUSED: "Its runs go on at the provider, but nothing is asked of it: orchestrator status",
+    EventType.PAUSED: "Its runs continue at the provider, but it is not being polled: orchestrator status",
 }
 _TONES: Final[Mapping[EventType, str]] = {
     EventType.SUCCEEDED: "success",

@@ -42,7 +42,7 @@ def fault(source: str, fields: frozenset[str], tables: frozenset[str]) -> str | 
             if named.name not in known:
                 return f'line {named.lineno}: there is no {kind} "{named.name}"'
     for node in tree.find_all(_REFUSED):
-        return f"line {node.lineno}: {type(node).__name__.lower()} has no place in a message"
+        return f"line {node.lineno}: {type(node).__name__.lower()} is not allowed in a template"
     unknown = sorted(_loaded(tree) - fields)
     if unknown:
         return f'unknown field "{unknown[0]}" (known: {", ".join(sorted(fields))})'

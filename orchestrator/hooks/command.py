@@ -31,7 +31,7 @@ def _argv(words: tuple[str, ...]) -> tuple[str, ...]:
     if not words or not words[0].strip():
         raise PydanticCustomError("command", "expected a program and its arguments")
     if any("\0" in word for word in words):
-        raise PydanticCustomError("command", "a NUL character cannot be handed to a program")
+        raise PydanticCustomError("command", "a NUL character cannot be passed to a program")
     return words
 
 
@@ -132,7 +132,7 @@ def _failure(outcome: Outcome, timeout: timedelta) -> HookError:
         message = f"uncertain: not done after {timeout.total_seconds():g} s, killed{said}"
         return HookError(message, down=True)
     if outcome.code == LATER:
-        return HookError(f"asks for a later try{said}", later=True)
+        return HookError(f"asked to be tried again later{said}", later=True)
     if outcome.code < 0:
         return HookError(f"killed by {_name(-outcome.code)}{said}")
     return HookError(f"exit {outcome.code}{said}")

@@ -42,7 +42,7 @@ async def _get(url: str) -> None:
     except (httpx.InvalidURL, ValueError):
         raise HookError("the heartbeat is not a URL") from None
     if place.scheme not in ("http", "https") or not place.host:
-        raise HookError("the heartbeat is no http or https address")
+        raise HookError("the heartbeat is not an http or https address")
     # A transport alone: no redirects, no proxies of the environment, and nothing logs the address.
     async with httpx.AsyncHTTPTransport(verify=trust(), trust_env=False) as transport:
         headers = {"host": place.netloc.decode("ascii"), "user-agent": f"finetune-orchestrator/{__version__}"}

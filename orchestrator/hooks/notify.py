@@ -73,10 +73,12 @@ class NotifyOptions(HookOptions):
             Tag("list"),
         ],
         Discriminator(_form),
-        Field(description="Where an apprise URL is to be found (it holds the service's token), or several."),
+        Field(
+            description="A reference to an apprise URL, which holds the service's token, or a list of them."
+        ),
     ]
-    title: Template | None = Field(default=None, description="A template of the first line.")
-    template: Template | None = Field(default=None, description="A template of the text.")
+    title: Template | None = Field(default=None, description="A template for the first line.")
+    template: Template | None = Field(default=None, description="A template for the text.")
     timeout: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(minutes=5))] = Field(
         default=timedelta(seconds=30), description="How long a service may take, 1s to 5m."
     )

@@ -72,13 +72,13 @@ def _place(url: str) -> httpx.URL:
     except (httpx.InvalidURL, ValueError, TypeError):
         raise ValueError("not a URL") from None
     if place.scheme not in ("http", "https"):
-        raise ValueError("begins with neither https:// nor http://")
+        raise ValueError("starts with neither https:// nor http://")
     if place.userinfo:
-        raise ValueError("holds a user name or password; the signature is what shows who sends")
+        raise ValueError("contains a user name or password; the signature shows who sent it")
     if not _HOST.fullmatch(place.raw_host.decode("ascii")):
-        raise ValueError("has no host, or one that cannot be")
+        raise ValueError("has no host, or an invalid one")
     if place.port is not None and not 0 < place.port < 65536:
-        raise ValueError("has a port that cannot be")
+        raise ValueError("has an invalid port")
     return place
 
 
@@ -110,13 +110,13 @@ class WebhookOptions(HookOptions):
     # Before `url`, whose check needs it.
     allow_private: bool | Annotated[tuple[str, ...], Field(strict=False)] = Field(
         default=False,
-        description="Plain http and private or loopback addresses too: true, or for these hosts.",
+        description="Also allow plain http and private or loopback addresses: true, or a list of hosts.",
     )
     url: str = Field(description="Where to POST; https, unless allow_private says otherwise.")
     secret: Annotated[
         Annotated[SecretRef, Tag("one")] | Annotated[Rotated, Tag("list")],
         Discriminator(_form),
-        Field(description="What signs; a list while it is rotated."),
+        Field(description="The signing secret; a list while it is being rotated."),
     ]
     timeout: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(seconds=60))] = Field(
         default=timedelta(seconds=15), description="How long one attempt may take, 60s at most."

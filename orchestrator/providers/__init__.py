@@ -122,6 +122,11 @@ class Provider(ABC):
         return bearer(secrets, "api_key", cls.credentials["api_key"])
 
     @classmethod
+    def doubt(cls, spec: JsonObject) -> str | None:
+        """Say why the provider's own service may refuse a valid `spec`, and where that is written."""
+        return None
+
+    @classmethod
     @abstractmethod
     def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
         """Return the fields of `spec` that a listing repeats and that name the work."""
@@ -208,7 +213,7 @@ def marked(text: str, marker: str, *, space: str = " ") -> str:
 def asked_for(snapshot: Snapshot, remote_id: str) -> Snapshot:
     """Take the answer to a read of `remote_id`; one about another raises `Misread`."""
     if snapshot.remote_id != remote_id:
-        raise Misread("the answer is about another fine-tune")
+        raise Misread("the answer describes a different fine-tune")
     return snapshot
 
 
@@ -234,19 +239,21 @@ async def open_provider(
     """
     quiet_loggers()
     given = {key: value for key in kind.credentials if (value := getattr(options, key)) is not None}
-    secrets = {key: await _credential(value, vault) for key, value in given.items()}
+    secrets = {
+        key: Secret(value) if isinstance(value, str) else await vault.open(value)
+        for key, value in given.items()
+    }
     try:
         headers = kind.headers(options, secrets)
     except Denied:  # what the table leaves out may be in the environment
-        usual = {
+        secrets = {
             key: Secret(value)
             for key, names in kind.credentials.items()
             if (value := next(filter(None, map(vault.env.get, names)), None))
-        }
-        secrets = {**usual, **secrets}
+        } | secrets
         headers = kind.headers(options, secrets)
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
-        raise Denied("a credential holds characters that no header can carry")
+        raise Denied("a credential contains characters that are not allowed in an HTTP header")
     http = Http(
         options.base_url or kind.base_url,
         headers,
@@ -255,10 +262,6 @@ async def open_provider(
         upload_deadline=upload_deadline,
     )
     return kind(http, options, vault)
-
-
-async def _credential(value: SecretRef | str, vault: Vault) -> Secret:
-    return Secret(value) if isinstance(value, str) else await vault.open(value)
 
 
 async def pages(
@@ -286,7 +289,7 @@ async def pages(
             break
         cursors.add(page.next)
         cursor = page.next
-    raise Misread("the listing has no end")
+    raise Misread("the listing does not end")
 
 
 @cache

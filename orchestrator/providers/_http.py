@@ -118,7 +118,7 @@ class Http:
         asked = f"{method} {path}"
         wait = await self._limiter.wait(seconds / 3)
         if wait:
-            raise NotSent(f"{asked} waits for the rate limit", retry_after=wait)
+            raise NotSent(f"{asked} is waiting for the rate limit", retry_after=wait)
         client = self._fresh if creating or files else self._pooled
         limits = httpx.Timeout(seconds, connect=min(10.0, seconds / 4))  # for a create: to know it is unsent
         try:
@@ -155,9 +155,9 @@ class Http:
                     await response.aclose()
         except _UNSENT as error:
             said = redact(clean(str(error)))
-            raise NotSent(f"{asked} found no connection: {type(error).__name__}: {said}") from error
+            raise NotSent(f"{asked} could not connect: {type(error).__name__}: {said}") from error
         except TimeoutError as error:
-            raise vague(f"{asked} had no answer in time") from error
+            raise vague(f"{asked} got no answer in time") from error
         except Misread as error:
             raise (Unclear if creating else Misread)(f"{asked}: {error.message}") from error
         except _TROUBLE as error:
@@ -174,7 +174,7 @@ class Http:
         if kind is Throttled:
             wait = max(wait or 0.0, LEAST_THROTTLE if creating else 1.0)
             self._limiter.push_back(wait)
-        said = f"redirects elsewhere, which is not followed: check base_url ({code})"
+        said = f"was redirected, which is not followed: check base_url ({code})"
         if not 300 <= code < 400:
             said = f"answered {code}"
             found = self._words(raw)

@@ -32,7 +32,7 @@ def inflate(raw: bytes, encoding: str) -> bytes:
         case "gzip":
             return _gunzip(raw)
         case _:
-            raise Misread("the answer has an encoding that was not asked for")
+            raise Misread("the answer has an encoding that was not requested")
 
 
 def _gunzip(raw: bytes) -> bytes:
@@ -40,7 +40,7 @@ def _gunzip(raw: bytes) -> bytes:
     try:
         plain = stream.decompress(raw, DECODED_CAP + 1)
     except zlib.error as error:
-        raise Misread("the answer is not the gzip that it says it is") from error
+        raise Misread("the answer claims to be gzip, but is not") from error
     if len(plain) > DECODED_CAP:
         raise Misread("the answer is larger than 16 MB")
     if not stream.eof or stream.unused_data:
@@ -64,7 +64,7 @@ def parse(body: bytes) -> Any:
 
 
 def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 def _finite(digits: str) -> float:
@@ -122,14 +122,14 @@ def after_create() -> Iterator[None]:
 def record(value: Any, what: str) -> Mapping[str, Any]:
     """Take an object, or raise `Misread`."""
     if not isinstance(value, dict):
-        raise Misread(f"{what} is no object")
+        raise Misread(f"{what} is not an object")
     return value
 
 
 def records(value: Any, what: str) -> list[Mapping[str, Any]]:
     """Take a list of objects within its cap, or raise `Misread`."""
     if not isinstance(value, list):
-        raise Misread(f"{what} is no list")
+        raise Misread(f"{what} is not a list")
     if len(value) > ITEM_CAP:
         raise Misread(f"{what} holds more than {ITEM_CAP} items")
     return [record(item, what) for item in value]
@@ -138,7 +138,7 @@ def records(value: Any, what: str) -> list[Mapping[str, Any]]:
 def remote_id(value: Any) -> str:
     """Take an id that may go into a path, or raise `Misread`."""
     if not isinstance(value, str) or not _ID.fullmatch(value) or value in (".", ".."):
-        raise Misread("the answer holds no id of a known form")
+        raise Misread("the answer has no id of a known form")
     return value
 
 
@@ -146,7 +146,7 @@ def text(item: Mapping[str, Any], key: str) -> str:
     """Take a text that must be there, as it came."""
     value = item.get(key)
     if not isinstance(value, str):
-        raise Misread(f"{key} is no text")
+        raise Misread(f"{key} is not text")
     return value
 
 

@@ -18,6 +18,8 @@ from orchestrator.providers._read import after_create, record, records, remote_i
 VERSION: Final = "2026-03-01"
 _LIMIT: Final = 100
 _WORK: Final = ("language", "model_id", "dataset")
+_BASE: Final = "sonic-3-2026-01-12"
+_BASE_SOURCE: Final = "https://docs.cartesia.ai/changelog/2026"
 
 
 class Options(AccountOptions):
@@ -66,6 +68,13 @@ class Cartesia(Provider):
         return {**super().headers(options, secrets), "Cartesia-Version": VERSION}
 
     @classmethod
+    def doubt(cls, spec: JsonObject) -> str | None:
+        """Name the one base that is still trained: a warning, since the next one may come any day."""
+        if spec.get("model_id") == _BASE:
+            return None
+        return f"since March 2026 Cartesia fine-tunes only the base {_BASE} ({_BASE_SOURCE})"
+
+    @classmethod
     def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
         """Return the voice's language, base model and data."""
         return {key: spec[key] for key in _WORK if key in spec}
@@ -90,7 +99,7 @@ class Cartesia(Provider):
         rows, more = _page(reply.payload)
         items = tuple(map(_snapshot, rows))
         if more and not items:
-            raise Misread("an empty page says that there is more")
+            raise Misread("an empty page claims that there is more")
         return Page(items=items, next=items[-1].remote_id if more else None)
 
     async def get(self, remote_id: str) -> Snapshot:
@@ -119,7 +128,7 @@ class Cartesia(Provider):
             if not more:
                 return tuple(found.values())
             params["starting_after"] = remote_id(rows[-1].get("id"))
-        raise Misread("the listing of datasets has no end")
+        raise Misread("the listing of datasets does not end")
 
     async def result(self, snapshot: Snapshot) -> JsonObject | None:
         """Return the voices that the training made, the first one's id as the model."""
@@ -137,7 +146,7 @@ def _page(payload: Any) -> tuple[list[Mapping[str, Any]], bool]:
     page = record(payload, "the page")
     more = page.get("has_more")
     if not isinstance(more, bool):
-        raise Misread("has_more is no truth value")
+        raise Misread("has_more is neither true nor false")
     return records(page.get("data"), "data"), more
 
 

@@ -176,7 +176,7 @@ def _accepted(payload: Any) -> Any:
     said = clean(words({"errors": envelope.get("errors")}))
     if envelope.get("success") is False and said:
         raise Rejected(f"it was refused: {said}", code=200)
-    raise Misread("the answer says neither yes nor no", code=200)
+    raise Misread("the answer does not say whether it succeeded", code=200)
 
 
 def _snapshot(item: Mapping[str, Any]) -> Snapshot:
@@ -195,7 +195,7 @@ def _snapshot(item: Mapping[str, Any]) -> Snapshot:
 def _input(run: Run, name: str) -> Input:
     found = next((one for key, one in run.inputs.items() if key.rpartition("/")[2] == name), None)
     if found is None:
-        raise Rejected(f"{name} was not planned with this run")
+        raise Rejected(f"{name} is not part of this run's plan")
     return found
 
 
@@ -208,7 +208,7 @@ def _opened(source: Input, name: str) -> Iterator[IO[bytes]]:
         raise Rejected(f"{name} cannot be read: {error.strerror}; nothing was sent") from error
     with os.fdopen(number, "rb") as file:
         if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise Rejected(f"{name} is no regular file; nothing was sent")
+            raise Rejected(f"{name} is not a regular file; nothing was sent")
         yield file
 
 

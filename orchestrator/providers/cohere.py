@@ -200,7 +200,7 @@ class Cohere(Provider):
             found |= {one.id: one for one in map(_dataset, rows)}
             if len(rows) < _SIZE or len(found) == known:
                 return tuple(found.values())
-        raise Misread("the listing of datasets has no end")
+        raise Misread("the listing of datasets does not end")
 
     async def result(self, snapshot: Snapshot) -> JsonObject | None:
         """Return the name that inference takes."""

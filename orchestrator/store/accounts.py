@@ -181,7 +181,7 @@ class Accounts:
                 .values(values)
             )
             if result.rowcount != 1:
-                raise LeaseLost(f"another daemon polls {account.name}")
+                raise LeaseLost(f"another daemon is polling {account.name}")
 
         # Nobody but its own loop acts on it, and that one knows.
         await self._database.write(work, quiet=True)

@@ -50,7 +50,7 @@ async def commit(tx: Tx, project: str, transitions: Sequence[Transition], routin
     rows = sorted(map(_parameters, transitions), key=lambda row: str(row["b_id"]))
     result = await tx.execute(statement, rows)
     if result.rowcount != len(rows):
-        raise LeaseLost("another worker went on with the run")
+        raise LeaseLost("another worker has taken over the run")
     told = [(event, transition.run) for transition in transitions for event in transition.events]
     await tell(tx, project, told, routing)
     await _end_unsent(tx, project, transitions, routing)

@@ -76,7 +76,7 @@ class Decisions:
         return await self._database.write(work)
 
     async def take_over(self, record: Record, run: Run) -> None:
-        """Let a job stand by a run that is known already, whose own job no file declares.
+        """Let a job stand by a run that is known already, whose own job no job file declares.
 
         The run takes the job's account and fingerprint: a person said that it is this work.
         """
@@ -126,7 +126,5 @@ class Decisions:
         row = (await tx.execute(sa.select(runs).where(runs.c.id == run.id).with_for_update())).one_or_none()
         now = None if row is None else to_run(row)
         if now is None or (now.epoch, now.sequence, now.status) != (run.epoch, run.sequence, run.status):
-            raise UsageError(
-                f"{run.job} has moved on since it was shown", hint=f"orchestrator show {run.job}"
-            )
+            raise UsageError(f"{run.job} has changed since it was shown", hint=f"orchestrator show {run.job}")
         return now

@@ -19,7 +19,7 @@ def alone(database: Path) -> Iterator[None]:
         while not _locked(lock, fcntl.LOCK_EX):
             if not _locked(lock, fcntl.LOCK_SH):
                 raise StoreError(
-                    f"a daemon already works on {database}: {lock.read().strip() or 'unknown'}",
+                    f"a daemon is already running on {database}: {lock.read().strip() or 'unknown'}",
                     hint="stop it first; on PostgreSQL several may run",
                 )
             # Somebody only asks whether a daemon is there, for an instant.

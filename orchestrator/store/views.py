@@ -152,7 +152,7 @@ class Views:
         return await self._database.read(work)
 
     async def unclaimed(self) -> Sequence[Run]:
-        """Return the runs whose job no file declares, as far as an import may take them over."""
+        """Return the runs whose job no job file declares, as far as an import may take them over."""
 
         async def work(tx: Tx) -> Sequence[Run]:
             found = await tx.execute(

@@ -33,7 +33,7 @@ class Work:
             for run in (transition.before for transition in transitions):
                 # Its holder writes without a new epoch, so that what was read here may be old by now.
                 if run.owner != self._owner and run.lease_until is not None and run.lease_until >= tx.now:
-                    raise LeaseLost("another worker is at work on the run")
+                    raise LeaseLost("another worker is working on the run")
             await commit(tx, self._project, transitions, routing)
 
         await self._database.write(work)
@@ -83,7 +83,7 @@ class Work:
         await tx.execute(
             sa.update(runs)
             .where(*beyond)
-            .values(reason=Reason.LIMIT, message="waits for a free place: max_running of its account")
+            .values(reason=Reason.LIMIT, message="waiting: max_running of its account is reached")
         )
 
     async def _open(self, tx: Tx, account: str) -> int:

@@ -29,7 +29,7 @@ class JobDocument(Document):
     result: dict[str, Any] | None
     reason: Reason | None
     message: str | None
-    managed: bool = Field(description="False once the job left the files.")
+    managed: bool = Field(description="False once the job was removed from the files.")
     cancel_requested: bool
     submitted_at: datetime | None
     finished_at: datetime | None
@@ -46,7 +46,7 @@ class ProviderDocument(Document):
     reason: str | None
     confirmed_at: datetime | None
     next_poll_at: datetime | None
-    poll_interval: str = Field(description="The longest gap to the next look, as it is now.")
+    poll_interval: str = Field(description="The longest time until the next look.")
     poll_lag: float | None = Field(description="Seconds by which the next complete look is late.")
     open: int
 
@@ -56,7 +56,7 @@ class HookDocument(Document):
 
     hook: str
     state: Literal["ok", "off", "unfit", "refused", "resting", "failing", "gone"]
-    reason: str | None = Field(description="Why it does not hear, or what its receiver last answered.")
+    reason: str | None = Field(description="Why it gets nothing, or what its receiver last answered.")
     waiting: int = Field(description="Deliveries that are not settled.")
     failing_since: datetime | None
     rests_until: datetime | None
@@ -68,7 +68,7 @@ class DaemonDocument(Document):
     seen_at: datetime
     host: str
     pid: int
-    running: bool = Field(description="False once it ended, or is not heard of.")
+    running: bool = Field(description="False once it has ended, or gives no sign of life.")
 
 
 class StatusDocument(Document):
@@ -86,7 +86,7 @@ class DecidedDocument(Document):
 
     schema_version: Literal[1]
     job: JobDocument
-    notes: list[str] = Field(description="What the provider cannot do, for a person to know.")
+    notes: list[str] = Field(description="What the provider cannot do, as sentences for a person.")
 
 
 class EventDocument(Document):
@@ -110,7 +110,7 @@ class EventsDocument(Document):
 
     schema_version: Literal[1]
     events: list[EventDocument]
-    next: int = Field(description="Give it as `after` to go on from here.")
+    next: int = Field(description="Pass it as `after` to continue from here.")
 
 
 class DeliveryDocument(Document):
@@ -132,7 +132,9 @@ class DeliveriesDocument(Document):
 
     schema_version: Literal[1]
     deliveries: list[DeliveryDocument]
-    next: str | None = Field(description="Give it as `after` to go on from here; null while there is none.")
+    next: str | None = Field(
+        description="Pass it as `after` to continue from here; null while there is none."
+    )
 
 
 class HealthDocument(Document):
@@ -145,9 +147,9 @@ class ReadyDocument(Document):
     """Whether the daemon makes progress."""
 
     ready: bool
-    late: list[str] = Field(description="The loops that have not gone round for too long.")
-    stopping: bool = Field(description="It finishes what is under way, and begins nothing.")
-    trouble: str | None = Field(description="Why the job files as they are now are not in force.")
+    late: list[str] = Field(description="The loops that have made no progress for too long.")
+    stopping: bool = Field(description="It is stopping: it finishes what is under way and starts nothing.")
+    trouble: str | None = Field(description="Why the current job files are not in force.")
 
 
 class ErrorDocument(Document):

@@ -80,9 +80,9 @@ class Gate:
         if not path.startswith("/"):  # an absolute-form target names a host of its own
             return Refusal(status=400, error="expected a path")
         if host is None or (self.hosts is not None and host[0] not in self.hosts):
-            return Refusal(status=421, error="this address does not answer to that host name")
+            return Refusal(status=421, error="this server does not answer to that host name")
         if method not in SAFE and not _same_site(given, host):
-            return Refusal(status=403, error="a request from another site changes nothing here")
+            return Refusal(status=403, error="a request from another site cannot change anything")
         if method in SAFE and self.open_to_read:
             return None
         return self._denial(_only(given.get("authorization")))
@@ -160,7 +160,7 @@ def guarded(app: App, gate: Gate) -> App:
 
 async def _body(scope: MutableMapping[str, Any], receive: Receive) -> bytes | Refusal:
     """Read what a request brings, before anything is done for it."""
-    too_large = Refusal(status=413, error=f"a request may bring {BODY_CAP} bytes")
+    too_large = Refusal(status=413, error=f"a request's body may have at most {BODY_CAP} bytes")
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > BODY_CAP:
             return too_large

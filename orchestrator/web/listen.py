@@ -64,7 +64,7 @@ def listening(settings: Settings, env: Mapping[str, str]) -> Iterator[Listener |
     addresses = _resolve(host, int(port))
     if token is None and not all(_loopback(place) for _, place in addresses):
         raise SettingsError(
-            f"{settings.listen} can be reached from other machines: it needs a token for everything",
+            f"{settings.listen} can be reached from other machines, so everything needs a token",
             hint=f'set {TOKEN} to a long random text, or listen = "127.0.0.1:{port}"',
         )
     bound = _bind(addresses, PORTS if "listen" not in settings.model_fields_set else 1, settings.listen)

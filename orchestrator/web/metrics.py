@@ -35,12 +35,12 @@ def written(runs: Samples, status: Mapping[str, Any]) -> bytes:
     stale: Samples = {(name,): float(one["state"] == "stale") for name, one in accounts.items()}
     families = (
         _family("runs", "Runs by status.", ("provider", "status"), runs),
-        _family("poll_lag_seconds", "By how much the next complete look is late.", ("provider",), lags),
+        _family("poll_lag_seconds", "How late the next complete look is.", ("provider",), lags),
         _family("provider_paused", "1 where the credential is refused.", ("provider",), paused),
-        _family("provider_stale", "1 where what is known of it has become old.", ("provider",), stale),
+        _family("provider_stale", "1 where what is known of it is out of date.", ("provider",), stale),
         _family("deliveries_waiting", "Deliveries that are not settled.", ("hook",), waiting),
         _family("hook_on", "0 where the hook was switched off.", ("hook",), hearing),
-        _family("daemon_running", "1 while a daemon gives signs of life.", (), _running(status["daemon"])),
+        _family("daemon_running", "1 while a daemon is running.", (), _running(status["daemon"])),
     )
     registry = CollectorRegistry()
     registry.register(_Found(families))

@@ -63,10 +63,10 @@ def test_what_was_sent_can_be_sent_again_and_explained(place: Place, listener: L
     found = place("hooks", "explain", "b", "--json").json
     outlook = {one["hook"]: (one["hears"], one["reason"]) for one in found["hooks"]}
     assert outlook["team"] == ([], "its jobs (a) do not include b")
-    assert outlook["late"] == ([], "the job's hooks (team) leave it out")
+    assert outlook["late"] == ([], "the job's hooks (team) do not include it")
     told = {one["type"]: {each["hook"]: each for each in one["hooks"]} for one in found["events"]}
     assert told["job.succeeded"]["team"]["state"] == "delivered"
-    assert told["job.succeeded"]["late"]["reason"] == "the job's hooks (team) leave it out"
+    assert told["job.succeeded"]["late"]["reason"] == "the job's hooks (team) do not include it"
     text = place("hooks", "explain", "a")
     assert "job.succeeded" in text.out
     assert place("hooks", "explain", "a", "-o", "name").out.split() == ["team", "late"]
@@ -184,7 +184,7 @@ def test_a_hook_that_waits_says_so(place: Place, listener: Listener) -> None:
 def test_a_name_that_is_no_hook_is_refused(place: Place, listener: Listener) -> None:
     place.write(listener.table("team"))
     refused = place("hooks", "redeliver", "--hook", "taem", code=1)
-    assert "no file declares a hook taem, and none was ever told" in refused.err
+    assert "no job file declares a hook taem, and none was ever told" in refused.err
     assert "0 to send again." in place("hooks", "redeliver", "--hook", "team").err
 
 

@@ -45,6 +45,17 @@ def test_a_plan_is_empty_after_it_was_applied(place: Place) -> None:
     assert set(place.ledger().counts.values()) == {1}
 
 
+def test_a_base_that_cartesia_no_longer_trains_is_warned_of(place: Place) -> None:
+    jobs = (cartesia("old", model_id="sonic-2"), cartesia("new"))
+    place.write(*jobs, accounts="[providers.cartesia]\n")
+    warned = "warning: old: since March 2026 Cartesia fine-tunes only the base sonic-3-2026-01-12 (https://"
+    found = place("plan").out
+    assert found.count("since March 2026") == 1
+    assert warned in found
+    place.write(*jobs)  # somewhere else it is not known what is trained
+    assert "since March 2026" not in place("plan").out
+
+
 def test_detailed_exit_codes_keep_2_for_changes(place: Place) -> None:
     path = place.write(cartesia("voice"))
     place("plan", "--detailed-exitcode", code=2)

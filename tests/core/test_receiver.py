@@ -23,7 +23,7 @@ from .make import NOW
 
 TEAM = Hearing(name="team", origin="https://example.com:443", digest="d")
 TAKEN = Attempt(taken=True, text="HTTP 200")
-LATER = Attempt(later=True, text="asks for a later try")
+LATER = Attempt(later=True, text="asked to be tried again later")
 DOWN = Attempt(down=True, code=503, text="HTTP 503")
 MISSING = Attempt(code=404, text="HTTP 404")
 MINUTE = timedelta(minutes=1)

@@ -193,7 +193,7 @@ def test_a_mended_address_serves_the_next_apply(place: Place) -> None:
     closed = place.accounts().replace(place.url, "http://127.0.0.1:9")
     place.write(cartesia("voice"), accounts=closed)
     for _ in range(4):
-        assert "found no connection" in place("apply", "-y", code=1).err
+        assert "could not connect" in place("apply", "-y", code=1).err
     assert place.ledger().requests == []
     place.write(cartesia("voice"))
     place("apply", "-y")

@@ -56,8 +56,8 @@ async def test_what_still_changes_is_read_until_it_holds_still(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (HEAD.replace("acme", "other"), "another project takes a restart"),
-        (f'{HEAD}database = "sqlite:///other.db"\n', "another database takes a restart"),
+        (HEAD.replace("acme", "other"), "a change of project needs a restart"),
+        (f'{HEAD}database = "sqlite:///other.db"\n', "a change of database needs a restart"),
         (f"{HEAD}hooks = 3\n", "hooks"),
     ],
 )

@@ -121,7 +121,7 @@ class Resolving:
 async def test_one_denied_address_spoils_all() -> None:
     with pytest.raises(HookError, match=r"not sent: a\.test is 10\.0\.0\.1 \(private\)") as caught:
         await checked("a.test", 443, _resolver("8.8.8.8", "1.1.1.1", "8.8.4.4", "10.0.0.1"), private=False)
-    assert caught.value.hint == 'allow_private = ["a.test"] in its table, if this is meant'
+    assert caught.value.hint == 'allow_private = ["a.test"] in its table, if that is intended'
 
 
 async def test_permitted_ones_come_back_in_order_and_few() -> None:

@@ -98,7 +98,7 @@ async def test_anything_but_0_is_a_failure(shell: Make, delivery: Delivery, line
 
 
 async def test_75_asks_for_a_later_try(shell: Make, delivery: Delivery) -> None:
-    with pytest.raises(HookError, match=r"^asks for a later try: not ready$") as caught:
+    with pytest.raises(HookError, match=r"^asked to be tried again later: not ready$") as caught:
         await shell("echo not ready; exit 75").send(delivery)
     assert caught.value.later
 

@@ -15,7 +15,7 @@ from orchestrator.store.store import Store
 
 from .make import ACCOUNT, HOUR, ROUTING, put, put_job, stored
 
-resend = partial(retreat, reason=None, message="sent again, as was asked", due_at=NOW)
+resend = partial(retreat, reason=None, message="sent again, as requested", due_at=NOW)
 
 
 def adopted(run: Run, now: datetime) -> Transition:
@@ -79,7 +79,7 @@ async def test_another_attempt_is_bought_once(store: Store) -> None:
     assert await stored(store, second) == second
     with pytest.raises(UsageError, match="newer attempt"):
         await store.decisions.add(a_run(attempt=2, id="again"), beside=failed)
-    with pytest.raises(UsageError, match="moved on"):
+    with pytest.raises(UsageError, match="has changed since"):
         await store.decisions.add(a_run(attempt=3), beside=a_run(status=Status.RUNNING))
     assert len(await store.views.history("narrator")) == 2
 
@@ -88,9 +88,9 @@ async def test_a_decision_is_about_the_run_as_it_was_shown(store: Store) -> None
     run = await put_job(store, status=Status.IN_DOUBT, reason=Reason.PARKED)
     shown = await stored(store, run)
     await store.work.claim_looks(ACCOUNT, most=1)
-    with pytest.raises(UsageError, match="moved on"):
+    with pytest.raises(UsageError, match="has changed since"):
         await store.decisions.move(shown, resend, ROUTING)
-    with pytest.raises(UsageError, match="moved on"):
+    with pytest.raises(UsageError, match="has changed since"):
         await store.decisions.move(a_run(a_job("unknown")), resend, ROUTING)
     assert (await stored(store, run)).status is Status.IN_DOUBT
 

@@ -186,7 +186,7 @@ async def test_max_running_counts_all_that_may_be_at_work(store: Store) -> None:
     assert await store.work.claim_sends(ACCOUNT, most=9, max_running=3) == []
     left = [await stored(store, run) for run in added[6:]]
     assert [run.reason for run in left] == [None, None, Reason.LIMIT, Reason.LIMIT]
-    assert left[2].message == "waits for a free place: max_running of its account"
+    assert left[2].message == "waiting: max_running of its account is reached"
     sent = await store.work.claim_sends(ACCOUNT, most=9, max_running=7)
     assert [run.job for run in sent] == ["job-008"]
     assert send(sent[0], NOW).run.reason is None

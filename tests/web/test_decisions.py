@@ -23,13 +23,13 @@ def test_a_provider_without_a_cancel_is_told_of(busy: Daemon) -> None:
     reply = busy.decide("narrator", "cancel")
     assert reply.status_code == 202
     assert reply.json()["job"]["cancel_requested"] is True
-    assert reply.json()["notes"][0].endswith("has no cancel: the request is kept, and billing goes on.")
+    assert reply.json()["notes"][0].endswith("has no cancel: the request is recorded, but billing continues.")
 
 
 def test_what_runs_is_not_retried(busy: Daemon) -> None:
     reply = busy.decide("broken", "retry")
     assert reply.status_code == 409
-    assert reply.json()["error"].endswith("only what failed, was cancelled or lost is retried")
+    assert reply.json()["error"].endswith("only a failed, cancelled or lost run can be retried")
     assert busy.job("broken")["attempt"] == 1
 
 

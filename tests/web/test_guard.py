@@ -136,7 +136,7 @@ def test_another_site_changes_nothing(settled: Daemon, headers: Mapping[str, str
     reply = settled.client.post(CANCEL, headers={**AUTH, **sent})
     assert (reply.status_code, reply.json()["error"]) == (
         403,
-        "a request from another site changes nothing here",
+        "a request from another site cannot change anything",
     )
 
 

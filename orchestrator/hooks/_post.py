@@ -1,7 +1,7 @@
 """One POST to a checked address: a deadline over all of it, nothing followed, little of the reply read."""
 
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +14,10 @@ from orchestrator.errors import HookError
 
 READ = 65536
 """Raw bytes of a reply that are read; they are never decoded."""
-SLOWEST_CONNECT = 5.0
+CONNECT_SECONDS = 10.0
+"""How long it may take to be connected, over all addresses."""
+Trace = Callable[[str, object], Awaitable[None]]
+"""Told by httpcore of each thing that it does."""
 _BROKEN = (httpx.HTTPError, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 
@@ -57,18 +60,25 @@ class Poster:
     async def post(
         self, addresses: Sequence[str], headers: Mapping[str, str], body: bytes, *, timeout: float
     ) -> Reply:
-        """Send it to the first of `addresses` that takes the connection; raises `HookError`."""
-        until = anyio.current_time() + timeout
+        """Send it to the first of `addresses` that takes the connection; raises `HookError`.
+
+        The answer has `timeout` seconds from the moment when the request begins to be sent.
+        """
         async with self._taken() as transport:
             try:
-                with anyio.fail_after(timeout):
-                    response = await self._send(transport, addresses, headers, body, timeout=timeout)
+                with anyio.fail_after(None) as limit:
+
+                    async def sending(event: str, _: object) -> None:
+                        if event.endswith(".send_request_headers.started"):
+                            limit.deadline = anyio.current_time() + timeout
+
+                    response = await self._send(transport, addresses, headers, body, trace=sending)
             except TimeoutError as error:
                 raise HookError(f"uncertain: no answer within {timeout:g} s", down=True) from error
             except _BROKEN as error:
                 message = f"uncertain: the connection broke before an answer ({type(error).__name__})"
                 raise HookError(message, down=True) from error
-            read = await _read(response, until)
+            read = await _read(response, limit.deadline)
             return Reply(code=response.status_code, headers=response.headers, body=read)
 
     async def _send(
@@ -78,10 +88,9 @@ class Poster:
         headers: Mapping[str, str],
         body: bytes,
         *,
-        timeout: float,
+        trace: Trace,
     ) -> httpx.Response:
-        # TCP and TLS have this long each; the sum stays under `timeout`, so that its end means "uncertain".
-        connect = min(SLOWEST_CONNECT, timeout / (2 * len(addresses) + 1))
+        connect = CONNECT_SECONDS / (2 * len(addresses))  # for TCP and TLS each
         refused: Exception | None = None
         for address in addresses:
             request = httpx.Request(
@@ -92,6 +101,7 @@ class Poster:
                 extensions={
                     "sni_hostname": self.url.raw_host.decode("ascii").rstrip("."),
                     "timeout": {"connect": connect},
+                    "trace": trace,
                 },
             )
             try:

@@ -25,7 +25,7 @@ from orchestrator.core.delivery import Delivery
 from orchestrator.errors import HookError, HookGone, SecretError
 from orchestrator.hooks import Hook, Preview, utc_now
 from orchestrator.hooks._address import Resolver, checked, lookup
-from orchestrator.hooks._post import Poster, Reply
+from orchestrator.hooks._post import CONNECT_SECONDS, Poster, Reply
 from orchestrator.hooks._reply import clean, retry_after
 
 PREFIX = "whsec_"
@@ -36,6 +36,8 @@ FRESH = 60.0
 """Seconds for which a resolved secret is used again."""
 LIKE_A_TOKEN = 16
 """Characters of a part of a URL that is not shown, should a receiver repeat it."""
+LOOKUP_SECONDS = 10.0
+"""How long secrets and addresses may take, before a delivery and apart from its own limit."""
 TROUBLED = (429, 502, 503, 504)
 """Answers that speak for the receiver as a whole, not for what it was sent."""
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
@@ -119,7 +121,7 @@ class WebhookOptions(HookOptions):
         Field(description="The signing secret; a list while it is being rotated."),
     ]
     timeout: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(seconds=60))] = Field(
-        default=timedelta(seconds=15), description="How long one attempt may take, 60s at most."
+        default=timedelta(seconds=15), description="How long the receiver may take to answer, 60s at most."
     )
 
     @field_validator("allow_private", mode="before")
@@ -170,6 +172,7 @@ class Webhook(Hook):
         now: Callable[[], datetime] = utc_now,
         addresses: Resolver = lookup,
         tls: ssl.SSLContext | None = None,
+        patience: float = LOOKUP_SECONDS,
     ) -> None:
         super().__init__(options, root, now=now)
         self._place = _place(self.options.url)
@@ -177,6 +180,7 @@ class Webhook(Hook):
         self._private = self.options.private
         self._port = self._place.port or (443 if self._place.scheme == "https" else 80)
         self._lookup = addresses
+        self._patience = patience
         self._poster = Poster(self._place, tls)
         self._lock = anyio.Lock()
         self._secrets: tuple[Secret, ...] = ()
@@ -190,8 +194,8 @@ class Webhook(Hook):
 
     @property
     def deadline(self) -> timedelta:
-        """The time-out, once for secret and address and once for the exchange."""
-        return 2 * self.options.timeout
+        """What looking up, connecting and the exchange may take, each for itself."""
+        return timedelta(seconds=self._patience + CONNECT_SECONDS) + self.options.timeout
 
     async def check(self) -> None:
         """Raise `SecretError` or `HookError` where a secret is missing or malformed."""
@@ -200,18 +204,18 @@ class Webhook(Hook):
 
     async def send(self, delivery: Delivery) -> str | None:
         """POST it once; 2xx is done, 410 the end of the hook, anything else a failure."""
-        timeout = self.options.timeout.total_seconds()
         try:
-            with anyio.fail_after(timeout):
+            with anyio.fail_after(self._patience):
                 resolved = await self._resolved()
                 keys = [key(secret.reveal()) for secret in resolved]
                 addresses = await checked(self._host, self._port, self._lookup, private=self._private)
         except TimeoutError as error:
-            raise HookError(f"not sent: no secret or no address within {timeout:g} s") from error
+            raise HookError(f"not sent: no secret or no address within {self._patience:g} s") from error
         except SecretError as error:
             raise HookError(f"not sent: {error.message}", hint=error.hint) from error
         now = self.now()
         headers = _headers(delivery, now, signature(keys, delivery.id, now, delivery.body))
+        timeout = self.options.timeout.total_seconds()
         reply = await self._poster.post(addresses, headers, delivery.body, timeout=timeout)
         said = clean(reply.body, hide=self._hidden(resolved)) if reply.body else ""
         return _judge(reply, said, now)

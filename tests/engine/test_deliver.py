@@ -59,7 +59,7 @@ async def made(
     opened: list[Deliverer] = []
 
     def deliverer(others: dict[str, Hook] | None = None, **table: object) -> Deliverer:
-        table = {"url": receiver.url(), "timeout": "1s", **table}
+        table = {"url": receiver.url(), **table}
         options = WebhookOptions.model_validate(
             {"kind": "webhook", "secret": {"env": "TEAM_HOOK_SECRET"}, "allow_private": True, **table}
         )

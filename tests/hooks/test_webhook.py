@@ -29,11 +29,11 @@ async def make(receiver: Receiver, secret: str, tmp_path: Path) -> AsyncIterator
     """Make webhooks that are closed at the end."""
     made: list[Webhook] = []
 
-    def webhook(addresses: Resolver = lookup, **table: object) -> Webhook:
+    def webhook(addresses: Resolver = lookup, *, patience: float = 10, **table: object) -> Webhook:
         table = {"url": receiver.url(), "allow_private": True, **table}
         table = {"kind": "webhook", "secret": {"env": "TEAM_HOOK_SECRET"}, **table}
         options = WebhookOptions.model_validate(table)
-        made.append(Webhook(options, tmp_path, now=lambda: NOW, addresses=addresses))
+        made.append(Webhook(options, tmp_path, now=lambda: NOW, addresses=addresses, patience=patience))
         return made[-1]
 
     yield webhook
@@ -288,8 +288,18 @@ async def test_a_slow_lookup_is_not_sent(make: Make, receiver: Receiver, deliver
         raise AssertionError
 
     with pytest.raises(HookError, match=r"^not sent: no secret or no address within"):
-        await make(never, timeout="50ms").send(delivery)
+        await make(never, patience=0.05).send(delivery)
     assert receiver.connections == 0
+
+
+async def test_what_a_lookup_takes_is_not_taken_from_the_answer(
+    make: Make, receiver: Receiver, delivery: Delivery
+) -> None:
+    async def slow(host: str, port: int) -> tuple[str, ...]:
+        await anyio.sleep(1.1)  # longer than the answer may take
+        return ("127.0.0.1",)
+
+    assert await make(slow, timeout="1s").send(delivery) == "HTTP 200"
 
 
 async def test_connections_are_kept_one_for_each_at_once(

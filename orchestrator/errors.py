@@ -2,6 +2,7 @@
 
 OrchestratorError
   UsageError          the command line asked for something that cannot be
+    UnknownName       it named what is not there
   ManifestError       the job files; holds every problem found
   SettingsError       the environment
   SecretError         a reference that does not resolve
@@ -22,12 +23,54 @@ OrchestratorError
     HookGone          the receiver wants no more of them
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Final
+
+MOST_PROBLEMS: Final = 100
+"""Problems of job files that are told one by one; of the rest, how many there are."""
+
+
+class Code(StrEnum):
+    """What an error is called in JSON and for `orchestrator explain`; a name never changes its meaning."""
+
+    UNKNOWN_KEY = "unknown-key"
+    MISPLACED_KEY = "misplaced-key"
+    MISSING_KEY = "missing-key"
+    INVALID_VALUE = "invalid-value"
+    UNKNOWN_NAME = "unknown-name"
+    DUPLICATE = "duplicate"
+    LITERAL_SECRET = "literal-secret"  # noqa: S105 - a name
+    NOT_SUPPORTED = "not-supported"
+    NOT_TOML = "not-toml"
+    UNREADABLE_FILE = "unreadable-file"
+    TOO_LARGE = "too-large"
+    USAGE = "usage"
+    SETTINGS = "settings"
+    SECRET = "secret"  # noqa: S105 - a name
+    DATABASE = "database"
+    DATABASE_SCHEMA = "database-schema"
+    CREDENTIALS = "credentials"
+    PROVIDER = "provider"
+    HOOK = "hook"
+    SYSTEM = "system"
+    FAILED = "failed"
+    BUG = "bug"
+
+
+def near(word: str, known: Iterable[str]) -> str | None:
+    """Suggest the known word that was probably meant."""
+    # a long word is never a slip of the pen, and comparing it is slow
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6) if len(word) <= 100 else []
+    return f'did you mean "{close[0]}"?' if close else None
 
 
 class OrchestratorError(Exception):
     """The root of every error that is ours to explain; `hint` says what to type next."""
+
+    kind: ClassVar[Code] = Code.FAILED
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -37,6 +80,18 @@ class OrchestratorError(Exception):
 
 class UsageError(OrchestratorError):
     """The command asked for something that cannot be done."""
+
+    kind = Code.USAGE
+
+
+class UnknownName(UsageError):
+    """The command named something that is not there; the name among `known` that is nearest is suggested."""
+
+    kind = Code.UNKNOWN_NAME
+
+    def __init__(self, message: str, name: str, known: Iterable[str], *, hint: str | None = None) -> None:
+        meant = near(name, known)
+        super().__init__(f"{message}, {meant}" if meant else message, hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +104,11 @@ class Problem:
     path: str = ""
     message: str
     hint: str | None = None
+    code: Code = Code.INVALID_VALUE
+    excerpt: str = ""
+    """The line of the file, empty where it is not known or may hold a secret."""
+    width: int = 1
+    """How many characters of the excerpt, from `column`, are meant."""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
@@ -58,27 +118,39 @@ class Problem:
 
 
 class ManifestError(OrchestratorError):
-    """The job files hold problems; all that were found are in `problems`."""
+    """The job files hold problems: those in `problems`, and `more` that are not told one by one."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+    kind = Code.INVALID_VALUE
+
+    def __init__(self, problems: Sequence[Problem], *, more: int = 0) -> None:
+        self.problems = tuple(problems)[:MOST_PROBLEMS]
+        self.more = more + len(problems) - len(self.problems)
+        rest = [f"and {self.more} more"] if self.more else []
+        super().__init__("\n".join([*map(str, self.problems), *rest]))
 
 
 class SettingsError(OrchestratorError):
     """The environment or a path is not as it must be."""
 
+    kind = Code.SETTINGS
+
 
 class SecretError(OrchestratorError):
     """A secret reference does not resolve; the text never holds the value."""
+
+    kind = Code.SECRET
 
 
 class StoreError(OrchestratorError):
     """The database cannot be read or written."""
 
+    kind = Code.DATABASE
+
 
 class SchemaError(StoreError):
     """The database's schema is not the one that this release speaks."""
+
+    kind = Code.DATABASE_SCHEMA
 
 
 class LeaseLost(StoreError):
@@ -87,6 +159,8 @@ class LeaseLost(StoreError):
 
 class ProviderError(OrchestratorError):
     """A provider did not do what was asked; `code` is the HTTP status where there was one."""
+
+    kind = Code.PROVIDER
 
     def __init__(self, message: str, *, code: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -109,6 +183,8 @@ class Throttled(Transient):
 
 class Denied(ProviderError):
     """The credentials are missing, refused or out of funds; nothing was made."""
+
+    kind = Code.CREDENTIALS
 
 
 class Rejected(ProviderError):
@@ -133,6 +209,8 @@ class Unclear(ProviderError):
 
 class HookError(OrchestratorError):
     """A delivery did not arrive; it is tried again on the schedule."""
+
+    kind = Code.HOOK
 
     def __init__(
         self,

@@ -39,6 +39,12 @@ class Terminal:
         self._seen = b""
 
     @property
+    def raw(self) -> str:
+        """All that the screen was sent so far, with its colours."""
+        self._look(0)
+        return self._seen.decode(errors="replace")
+
+    @property
     def text(self) -> str:
         """All that the screen has shown so far, without colours."""
         self._look(0)

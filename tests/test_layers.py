@@ -34,6 +34,7 @@ LAZY = {
     "orchestrator/__main__.py",
     "orchestrator/cli/__init__.py",
     "orchestrator/cli/_app.py",  # rich, where a terminal is drawn on
+    "orchestrator/cli/_errors.py",
     "orchestrator/cli/_follow.py",
     "orchestrator/sandbox/__init__.py",  # a program of its own: starting it as a child loads no server
 }

@@ -1,6 +1,5 @@
 """The command line: `--help` and completion load nothing heavy, each command is loaded when it is called."""
 
-import difflib
 import errno
 import importlib
 import os
@@ -15,7 +14,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from orchestrator import __version__
-from orchestrator.errors import Denied, ManifestError, OrchestratorError, SettingsError
+from orchestrator.cli._errors import Bug, SystemFailure, misuse, tell
+from orchestrator.cli._options import Form, common, form_of
+from orchestrator.errors import OrchestratorError, near
 from orchestrator.signals import end_at_once
 
 COMMANDS = {
@@ -41,6 +42,7 @@ COMMANDS = {
     "hooks": "Try hooks, see deliveries, make a secret.",
     "db": "Upgrade, check or back up the database.",
     "sandbox": "Serve the emulated providers.",
+    "explain": "Say what an error means, with an example and its cure.",
     "schema": "Print the job file's JSON Schema.",
     "config": "Show the settings that are in force.",
     "completion": "Print a shell's completion script.",
@@ -101,9 +103,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one may have been meant."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            ctx.fail(f"No such command '{args[0]}'.{hint}")
+            meant = near(args[0], COMMANDS)
+            ctx.fail(f'no such command "{args[0]}"' + (f", {meant}" if meant else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -114,16 +115,7 @@ class Commands(click.Group):
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="orchestrator %(version)s")
-@click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="A job file or a folder of them.")
-@click.option("-C", "directory", metavar="DIR", help="Go to this folder first.")
-@click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account.")
-@click.option(
-    "-o", "--output", type=click.Choice(["table", "wide", "json", "jsonl", "name"]), help="How to print."
-)
-@click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for.")
-@click.option("-v", "--verbose", count=True, help="Log more; twice for everything.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), help="Colours.")
+@common
 @click.pass_context
 def cli(ctx: click.Context, /, **given: Any) -> None:
     """Declare hosted fine-tunes in jobs.toml; never buy one twice, never lose one, always hear of it.
@@ -139,42 +131,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with one of the codes of `contract.md` §3."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on it is caught
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         code = cli.main(args=arguments, prog_name="orchestrator", standalone_mode=False)
     except click.exceptions.Exit as error:
         code = error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = 2
     except click.ClickException as error:
-        error.show(sys.stderr)
-        code = 2 if isinstance(error, click.UsageError) else error.exit_code
+        code = tell(misuse(error), form_of(given))
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         code = EXIT_INTERRUPTED
     except OrchestratorError as error:
-        code = explain(error)
+        code = tell(error, form_of(given))
     except Exception as error:  # noqa: BLE001 - the last edge: a person gets a sentence, never a traceback
-        code = _broken(error)
+        code = _broken(error, form_of(given))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def explain(error: OrchestratorError) -> int:
-    """Tell a person what went wrong, and return the exit code."""
-    if isinstance(error, ManifestError):
-        count = len(error.problems)
-        _tell(f"{error.message}\n{count} problem{'s' if count > 1 else ''}\n")
-        return 2
-    _tell(f"error: {error.message}\n")
-    if error.hint:
-        _tell(f"  hint: {error.hint}\n")
-    if isinstance(error, SettingsError):
-        return 2
-    return 4 if isinstance(error, Denied) else 1
-
-
-def _broken(error: Exception) -> int:
+def _broken(error: Exception, form: Form) -> int:
     while isinstance(error, BaseExceptionGroup) and isinstance(error.exceptions[0], Exception):
         error = error.exceptions[0]
     if isinstance(error, OrchestratorError):
-        return explain(error)
+        return tell(error, form)
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has seen enough; Python must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -182,20 +163,13 @@ def _broken(error: Exception) -> int:
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         hint = OS_HINTS.get(error.errno or 0)
-        return explain(OrchestratorError(f"{error.strerror or error}{where}", hint=hint))
-    _tell(f"error: this is a bug: {type(error).__name__}: {error}\n")
-    if os.environ.get("ORCHESTRATOR_TRACEBACK"):
-        _tell("".join(traceback.format_exception(error)))
-    else:
-        _tell("  hint: ORCHESTRATOR_TRACEBACK=1 shows where; please report it\n")
-    return 1
-
-
-def _tell(text: str) -> None:
-    """Write to standard error; whatever an error quotes, no secret of this process is shown."""
-    from orchestrator.net.redaction import redact
-
-    sys.stderr.write(redact(text))
+        return tell(SystemFailure(f"{error.strerror or error}{where}", hint=hint), form)
+    shown = os.environ.get("ORCHESTRATOR_TRACEBACK")
+    message = f"this is a bug: {type(error).__name__}: {error}"
+    if shown:
+        message += "\n" + "".join(traceback.format_exception(error)).rstrip()
+    hint = None if shown else "ORCHESTRATOR_TRACEBACK=1 shows where; please report it"
+    return tell(Bug(message, hint=hint), form)
 
 
 __all__ = ["COMMANDS", "cli", "main"]

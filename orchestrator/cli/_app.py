@@ -15,6 +15,7 @@ import click
 
 from orchestrator import late
 from orchestrator.cli._log import configure
+from orchestrator.cli._options import NAMES, Form, color_on, common
 from orchestrator.cli._table import Column, Table, width
 from orchestrator.config.load import find, load, load_settings
 from orchestrator.config.manifest import Kinds, Manifest, Settings
@@ -106,9 +107,12 @@ class App:
 
     def color_on(self, stream: TextIO) -> bool:
         """Say whether to colour what goes to `stream`."""
-        if self.color != "auto":
-            return self.color == "always"
-        return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        return color_on(self.color, stream)
+
+    @property
+    def form(self) -> Form:
+        """How an error is to be told."""
+        return Form(output=self.output, color=self.color)
 
     @property
     def for_people(self) -> bool:
@@ -168,19 +172,6 @@ def kinds() -> Kinds:
     return found
 
 
-FORMS = ("table", "wide", "json", "jsonl", "name")
-OPTIONS = (
-    click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="A job file or a folder."),
-    click.option("-C", "directory", metavar="DIR", help="Go to this folder first."),
-    click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account."),
-    click.option("-o", "--output", type=click.Choice(FORMS), help="How to print."),
-    click.option("--json", "as_json", is_flag=True, help="The same as -o json."),
-    click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for."),
-    click.option("-v", "--verbose", count=True, help="Log more; twice for everything."),
-    click.option("--color", type=click.Choice(["auto", "always", "never"]), help="Colours."),
-)
-
-
 def app(function: F) -> F:
     """Give a command the common options, before or after its name, as its first argument."""
 
@@ -188,20 +179,19 @@ def app(function: F) -> F:
     @click.pass_context
     def wrapper(context: click.Context, /, **given: Any) -> Any:
         before = context.find_root().obj or {}
-        made = _merge(before, {key: given.pop(key) for key in _COMMON})
+        made = _merge(before, {key: given.pop(key) for key in NAMES})
         configure(made.verbose, quiet=made.quiet, color=made.color_on(sys.stderr))
-        return function(made, **given)
+        try:
+            return function(made, **given)
+        except click.UsageError as error:
+            error.ctx = error.ctx or context  # by which it is told whose --help says more
+            raise
 
-    for option in reversed(OPTIONS):
-        wrapper = option(wrapper)
-    return wrapper  # type: ignore[return-value]  # click changes what it is, not how it is called
-
-
-_COMMON = ("files", "directory", "sandbox", "output", "as_json", "quiet", "verbose", "color")
+    return common(wrapper)  # type: ignore[return-value]  # click changes what it is, not how it is called
 
 
 def _merge(before: Mapping[str, Any], after: Mapping[str, Any]) -> App:
-    merged = {key: after[key] or before.get(key) for key in _COMMON}
+    merged = {key: after[key] or before.get(key) for key in NAMES}
     as_json = merged.pop("as_json")
     return App(
         files=tuple(merged["files"] or ()),

@@ -1,6 +1,6 @@
 """`orchestrator hooks redeliver` and `hooks drop`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import click
@@ -10,7 +10,7 @@ from orchestrator.cli._ask import confirm
 from orchestrator.cli._duration import DURATION
 from orchestrator.cli._text import document, line
 from orchestrator.config.manifest import Manifest
-from orchestrator.errors import UsageError
+from orchestrator.errors import UnknownName, UsageError, near
 from orchestrator.store.commit import Routing
 from orchestrator.store.replay import Choice
 from orchestrator.store.store import Store
@@ -77,18 +77,21 @@ def _check(
         raise click.UsageError("--to goes with --hook alone.")
 
 
+def undeclared(hook: str, manifest: Manifest, gone: Iterable[str] = (), *, also: str = "") -> UnknownName:
+    """Say that no file declares a hook, and which one may have been meant; `gone` are those of earlier."""
+    known = ", ".join(manifest.hooks) or "none"
+    message = f"no job file declares a hook {hook}{also}"
+    return UnknownName(message, hook, [*manifest.hooks, *gone], hint=f"declared: {known}")
+
+
 async def _known(store: Store, manifest: Manifest, hook: str) -> None:
     if hook not in manifest.hooks and not await store.outbox.log(hook=hook, most=1):
-        known = ", ".join(manifest.hooks) or "none"
-        raise UsageError(
-            f"no job file declares a hook {hook}, and none was ever told", hint=f"declared: {known}"
-        )
+        raise undeclared(hook, manifest, also=", and none was ever told")
 
 
 async def _fill(store: Store, manifest: Manifest, hook: str, since: timedelta) -> int:
     if hook not in manifest.hooks:
-        known = ", ".join(manifest.hooks) or "none"
-        raise UsageError(f"no job file declares a hook {hook}", hint=f"declared: {known}")
+        raise undeclared(hook, manifest)
     routing = Routing(hooks=manifest.routes(), account_hooks=manifest.settings.hooks)
     jobs = {name: job.policy.hooks for name, job in manifest.jobs.items()}
     return await store.replay.fill(hook, since, routing, jobs)
@@ -96,7 +99,7 @@ async def _fill(store: Store, manifest: Manifest, hook: str, since: timedelta) -
 
 async def _hand_over(app: App, store: Store, manifest: Manifest, hook: str, heir: str) -> int:
     if heir not in manifest.hooks:
-        raise UsageError(f"no job file declares a hook {heir}", hint=f"declared: {', '.join(manifest.hooks)}")
+        raise undeclared(heir, manifest)
     count = await store.replay.hand_over(hook, heir)
     app.say(f"{count} that waited for {hook} go to {heir}.")
     await _tell(app, store)
@@ -130,7 +133,8 @@ def drop(app: App, *, hook: str, yes: bool) -> int:
         async with app.store(app.settings()) as store:
             waiting = {one.hearing.name: one.waiting for one in await store.hearings.all()}
             if not waiting.get(hook):
-                app.say(f"Nothing waits for {hook}.")
+                meant = None if hook in waiting else near(hook, waiting)
+                app.say(f"Nothing waits for {hook}" + (f", {meant}" if meant else "."))
                 return 0
             if not await confirm(app, f"Give up {waiting[hook]} deliveries to {hook}?", yes=yes):
                 return DECLINED

@@ -1,6 +1,6 @@
 """Waiting for jobs: what counts as there, and what as gone wrong."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import anyio
 
@@ -8,7 +8,7 @@ from orchestrator.cli._app import App
 from orchestrator.cli._follow import Following
 from orchestrator.cli._text import plain
 from orchestrator.core.run import FINAL, Reason, Status
-from orchestrator.errors import UsageError
+from orchestrator.errors import UnknownName, UsageError
 from orchestrator.store.store import Store
 from orchestrator.store.views import Standing
 
@@ -74,15 +74,26 @@ async def settle(
     return 3
 
 
-async def known(store: Store, names: Sequence[str]) -> Sequence[Standing]:
-    """Return the standings of `names`; raises `UsageError` for one that is not known."""
+async def known(store: Store, names: Sequence[str], declared: Collection[str] = ()) -> Sequence[Standing]:
+    """Return the standings of `names`; raises `UnknownName` for one that is not known.
+
+    Of the jobs that the files declare, `declared`, some may not be recorded yet.
+    """
     standings = await store.views.standings(list(names))
-    missing = [name for name in names if name not in {standing.record.name for standing in standings}]
-    if missing:
-        raise UsageError(
-            f"no job {missing[0]} is recorded", hint="orchestrator status lists them; apply records new ones"
-        )
+    there = {standing.record.name for standing in standings}
+    for name in names:
+        if name not in there:
+            every = {standing.record.name for standing in await store.views.standings()}
+            raise unrecorded(name, every, declared)
     return standings
+
+
+def unrecorded(name: str, recorded: Iterable[str], declared: Collection[str] = ()) -> UsageError:
+    """Say of a job that nothing is recorded of it, and which one may have been meant."""
+    if name in declared:
+        return UsageError(f"{name} is declared, but not recorded yet", hint="orchestrator apply")
+    hint = "orchestrator status lists them; apply records new ones"
+    return UnknownName(f"no job {name} is recorded", name, {*recorded, *declared}, hint=hint)
 
 
 def differences(app: App, declared: Mapping[str, object], there: Mapping[str, object]) -> None:

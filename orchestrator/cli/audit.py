@@ -11,7 +11,7 @@ from orchestrator.cli._text import count as number
 from orchestrator.cli._text import document, line, plain
 from orchestrator.engine.audit import Audit, audit
 from orchestrator.engine.engine import Engine
-from orchestrator.errors import Denied, UsageError
+from orchestrator.errors import Denied, UnknownName, UsageError
 
 DECLINED = 3
 COLUMNS = (
@@ -47,7 +47,8 @@ def command(
         manifest = app.manifest()
         strange = [name for name in accounts if name not in manifest.accounts]
         if strange:
-            raise UsageError(f"no account {strange[0]}", hint="declared: " + ", ".join(manifest.accounts))
+            message, hint = f"no account {strange[0]}", "declared: " + ", ".join(manifest.accounts)
+            raise UnknownName(message, strange[0], manifest.accounts, hint=hint)
         async with app.store(manifest.settings) as store, app.engine(manifest, store) as engine:
             found = await audit(engine, accounts or tuple(engine.manifest.accounts))
             if cancel_id or delete_id:

@@ -26,7 +26,7 @@ def command(app: App, *, job: str, delete: bool, yes: bool) -> int:
     async def work() -> int:
         manifest = app.manifest()
         async with app.store(manifest.settings) as store:
-            run = to_end((await known(store, [job]))[0])
+            run = to_end((await known(store, [job], manifest.jobs))[0])
             how = "delete" if delete else "cancel"
             for caveat in caveats(run, how):
                 app.say(caveat)

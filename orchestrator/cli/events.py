@@ -8,6 +8,7 @@ import click
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import document, line, plain
+from orchestrator.cli._wait import known
 from orchestrator.core.delivery import stamp
 from orchestrator.core.event import Event
 from orchestrator.engine import report
@@ -43,6 +44,8 @@ def command(app: App, *, job: str | None, follow: bool, after: int | None, limit
         settings = app.settings()
         async with app.store(settings) as store:
             found = await store.views.events(job=job, after=after, most=limit)
+            if job is not None and not found:
+                await known(store, [job])  # one that is not there has a reason to have no events
             _print(app, found, alone=not follow)
             last = found[-1].id if found else after or 0
             while follow:

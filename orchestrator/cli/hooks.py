@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._hooks_again import drop, redeliver
+from orchestrator.cli._hooks_again import drop, redeliver, undeclared
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import age, document, line, plain, until
 from orchestrator.cli.status import hook_note
@@ -16,7 +16,7 @@ from orchestrator.core.delivery import Delivery, stamp
 from orchestrator.core.event import EventType
 from orchestrator.engine import report
 from orchestrator.engine.hearers import explain as explained
-from orchestrator.errors import HookError, SecretError, UsageError
+from orchestrator.errors import HookError, SecretError
 from orchestrator.hooks import Hook, Preview, example, registry
 from orchestrator.hooks.webhook import make_secret
 from orchestrator.store.commit import make_id
@@ -74,8 +74,7 @@ def test(app: App, *, name: str, event: str, dry_run: bool) -> int:
         manifest = app.manifest()
         options = manifest.hooks.get(name)
         if options is None:
-            known = ", ".join(manifest.hooks) or "none"
-            raise UsageError(f"no job file declares a hook {name}", hint=f"declared: {known}")
+            raise undeclared(name, manifest)
         hook = registry()[options.kind](options, manifest.folder("hooks", name))
         made = example(
             name,
@@ -87,10 +86,8 @@ def test(app: App, *, name: str, event: str, dry_run: bool) -> int:
         try:
             return await (_show(app, hook, made) if dry_run else _send(app, hook, made))
         except (HookError, SecretError) as error:
-            app.say(f"{name}: {plain(error.message)}")
-            if error.hint:
-                app.say(f"  hint: {error.hint}")
-            return 1
+            error.message = f"{name}: {plain(error.message)}"
+            raise
         finally:
             await hook.aclose()
 
@@ -129,6 +126,10 @@ def log(app: App, *, hook: str | None, limit: int) -> int:
         async with app.store(app.settings()) as store:
             found = await store.outbox.log(hook=hook, most=limit)
             hooks = [report.hook(one) for one in await store.hearings.all()]
+        if hook is not None and not found and hook not in {each["hook"] for each in hooks}:
+            declared = app.manifest()
+            if hook not in declared.hooks:
+                raise undeclared(hook, declared, [each["hook"] for each in hooks])
         if app.output == "json":
             app.out(document({"schema_version": 1, "deliveries": [report.delivery(one) for one in found]}))
         elif app.output in ("jsonl", "name"):

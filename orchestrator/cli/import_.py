@@ -13,7 +13,7 @@ from orchestrator.core.job import Job
 from orchestrator.core.plan import Record
 from orchestrator.core.run import Run, Status, bind
 from orchestrator.engine.engine import Engine
-from orchestrator.errors import Missing, UsageError
+from orchestrator.errors import Missing, UnknownName, UsageError
 from orchestrator.store.commit import make_id
 from orchestrator.store.store import Store
 
@@ -35,7 +35,8 @@ def command(app: App, *, job: str, remote_id: str, yes: bool) -> int:
         manifest = app.manifest()
         declared = manifest.jobs.get(job)
         if declared is None:
-            raise UsageError(f"no job file declares {job}", hint="declare it, then import")
+            message, hint = f"no job file declares {job}", "declare it, then import"
+            raise UnknownName(message, job, manifest.jobs, hint=hint)
         async with app.store(manifest.settings) as store:
             before = await _before(store, declared)
             ours = await _ours(store, declared, remote_id)

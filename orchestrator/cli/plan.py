@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli import explain
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._errors import tell
 from orchestrator.cli._planfile import save
 from orchestrator.cli._text import document, line, plan_text
 from orchestrator.core.plan import Action
@@ -32,7 +32,7 @@ def command(app: App, *, detailed_exitcode: bool, out: Path | None, again: bool)
         except (ManifestError, SettingsError) as error:
             if not detailed_exitcode:
                 raise
-            explain(error)
+            tell(error, app.form)
             return ERROR  # not the 2 of invalid files, which would say that there are changes
 
     async def show() -> int:

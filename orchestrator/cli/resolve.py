@@ -35,7 +35,7 @@ def command(app: App, *, job: str, remote_id: str | None, resend: bool, abandon:
     async def work() -> int:
         manifest = app.manifest()
         async with app.store(manifest.settings) as store:
-            found = (await known(store, [job]))[0].run
+            found = (await known(store, [job], manifest.jobs))[0].run
             if found is None or found.status is not Status.IN_DOUBT:
                 state = found.status if found else "not sent"
                 raise UsageError(f"{job} is not in doubt: it is {state}", hint=f"orchestrator why {job}")

@@ -21,7 +21,7 @@ def command(app: App, *, job: str, yes: bool) -> int:
     async def work() -> int:
         manifest = app.manifest()
         async with app.store(manifest.settings) as store:
-            declared, before = to_repeat((await known(store, [job]))[0], manifest)
+            declared, before = to_repeat((await known(store, [job], manifest.jobs))[0], manifest)
             attempt = before.attempt + 1
             if not await confirm(app, f"Buy attempt {attempt} of {job} at {before.account}?", yes=yes):
                 return DECLINED

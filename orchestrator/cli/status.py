@@ -9,8 +9,8 @@ import click
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._standing import standing
 from orchestrator.cli._text import age, document, line, plain, until
+from orchestrator.cli._wait import unrecorded
 from orchestrator.engine import report
-from orchestrator.errors import UsageError
 
 
 @click.command("status")
@@ -25,9 +25,10 @@ def command(app: App, *, jobs: tuple[str, ...]) -> int:
             found = await report.status(store, settings, jobs or None)
             waiting = await store.outbox.unsettled()
             usual = await store.views.usual()
-        missing = sorted(set(jobs) - {job["job"] for job in found["jobs"]})
+            missing = sorted(set(jobs) - {job["job"] for job in found["jobs"]})
+            recorded = [one.record.name for one in await store.views.standings()] if missing else []
         if missing:
-            raise UsageError(f"no job {missing[0]} is recorded", hint="orchestrator status lists them")
+            raise unrecorded(missing[0], recorded)
         if app.output == "json":
             app.out(document(found))
         elif app.output in ("jsonl", "name"):

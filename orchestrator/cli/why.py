@@ -26,7 +26,7 @@ def command(app: App, *, job: str) -> int:
         async with app.store(manifest.settings) as store:
             if await _unrecorded(app, store, manifest, job):
                 return 0
-            standing = (await known(store, [job]))[0]
+            standing = (await known(store, [job], manifest.jobs))[0]
             accounts = {account.name: account for account in await store.accounts.all()}
             account = accounts.get(standing.record.account)
             events = await store.views.events(job=job)

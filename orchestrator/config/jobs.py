@@ -4,19 +4,17 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
 from orchestrator.config.inputs import take
 from orchestrator.config.manifest import AccountOptions, JobTable, Spec
 from orchestrator.config.plain import decode, decode_text, encode, refuse_reserved
-from orchestrator.config.problems import Fault, Spot, near, quoted
+from orchestrator.config.problems import Fault, Spot, quoted
 from orchestrator.config.tables import LATER, Build, Entry, no_hook
 from orchestrator.core.job import Input, Job, Policy, fingerprint
-
-_APART: Final = frozenset({"spec", "matrix", "needs", "retries"})
-"""Keys of a job that `JobTable` does not read."""
+from orchestrator.errors import Code, near
 
 
 def declare_jobs(build: Build, default_hooks: tuple[str, ...]) -> None:
@@ -30,7 +28,7 @@ def declare_jobs(build: Build, default_hooks: tuple[str, ...]) -> None:
 def _job(entry: Entry, build: Build, default_hooks: tuple[str, ...]) -> Job | None:
     before = len(build.faults)
     build.faults += _later(entry)
-    head = {key: value for key, value in entry.table.items() if key not in _APART}
+    head = {key: value for key, value in entry.table.items() if key not in JobTable.apart}
     table = decode(JobTable, head, build.here(entry))
     build.faults += _unknown_hooks(entry, build)
     kind = _kind_of(entry, build)
@@ -61,19 +59,21 @@ def _later(entry: Entry) -> Iterator[Fault]:
     """Refuse the keys of a later release by name, and let their defaults pass."""
     table = entry.table
     if "matrix" in table:
-        yield entry.fault("matrix", message=LATER, spot=Spot.KEY)
+        yield entry.fault("matrix", message=LATER, code=Code.NOT_SUPPORTED, spot=Spot.KEY)
     if table.get("needs", []) != []:
-        yield entry.fault("needs", message=LATER, spot=Spot.KEY)
+        yield entry.fault("needs", message=LATER, code=Code.NOT_SUPPORTED, spot=Spot.KEY)
     retries = table.get("retries", 0)
     if isinstance(retries, bool) or retries != 0:
-        yield entry.fault("retries", message=LATER, spot=Spot.KEY)
+        yield entry.fault("retries", message=LATER, code=Code.NOT_SUPPORTED, spot=Spot.KEY)
 
 
 def _unknown_hooks(entry: Entry, build: Build) -> Iterator[Fault]:
     known, names = build.entries["hooks"], entry.table.get("hooks")
     for index, name in enumerate(names if build.whole and isinstance(names, list) else ()):
         if isinstance(name, str) and name not in known:
-            yield entry.fault("hooks", index, message=no_hook(name), hint=near(name, known))
+            yield entry.fault(
+                "hooks", index, message=no_hook(name), hint=near(name, known), code=Code.UNKNOWN_NAME
+            )
 
 
 def _kind_of(entry: Entry, build: Build) -> str | None:
@@ -89,12 +89,14 @@ def _kind_of(entry: Entry, build: Build) -> str | None:
     if kind is None:
         known = sorted({*build.account_kinds, *build.kinds.providers})
         message = f"unknown provider {quoted(name)}; known providers: {', '.join(known)}"
-        build.faults.append(entry.fault("provider", message=message, hint=near(name, known)))
+        build.faults.append(
+            entry.fault("provider", message=message, hint=near(name, known), code=Code.UNKNOWN_NAME)
+        )
         return None
     lacking = _default_account(name, kind.options, build)
     if lacking:
         message = f"needs a table [providers.{name}] with {', '.join(lacking)}"
-        build.faults.append(entry.fault("provider", message=message))
+        build.faults.append(entry.fault("provider", message=message, code=Code.MISSING_KEY))
     return name
 
 
@@ -115,7 +117,8 @@ def _spec(entry: Entry, model: type[Spec] | None, build: Build) -> dict[str, Any
     spec = entry.table.get("spec")
     if not isinstance(spec, dict):
         message = "missing" if spec is None else f"expected a table, got {quoted(spec)}"
-        build.faults.append(entry.fault("spec", message=message))
+        code = Code.MISSING_KEY if spec is None else Code.INVALID_VALUE
+        build.faults.append(entry.fault("spec", message=message, code=code))
         return None
     here = build.here(entry, "spec")
     text, unfit = encode(spec, here)
@@ -140,7 +143,8 @@ def _literal_secrets(entry: Entry, model: type[Spec], spec: Mapping[str, Any]) -
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None and not isinstance(value, Mapping):
             message = "a secret must be a reference, not the value itself"
-            yield entry.fault("spec", *parts, message=message, hint='write { env = "NAME" }')
+            hint = 'write { env = "NAME" }'
+            yield entry.fault("spec", *parts, message=message, hint=hint, code=Code.LITERAL_SECRET)
 
 
 def _inputs(

@@ -2,10 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from orchestrator.config.belongs import explained
 from orchestrator.config.jobs import declare_jobs
 from orchestrator.config.manifest import Kinds, Manifest, Settings
 from orchestrator.config.plain import look_alikes
@@ -13,7 +14,7 @@ from orchestrator.config.problems import Fault, render
 from orchestrator.config.settings import settings
 from orchestrator.config.source import Source, read, shown
 from orchestrator.config.tables import Build, check_default_hooks, declare_accounts, declare_hooks, sort
-from orchestrator.errors import ManifestError, Problem, SettingsError
+from orchestrator.errors import MOST_PROBLEMS, ManifestError, Problem, SettingsError
 
 MOST_FILES: Final = 1000
 NAME: Final = "jobs.toml"
@@ -74,7 +75,7 @@ def load(files: Sequence[Path], kinds: Kinds, env: Mapping[str, str]) -> Manifes
     declare_hooks(build)
     strangers = list(check_default_hooks(build, options, origins))
     declare_jobs(build, options.hooks)
-    _raise(files, cwd, problems, build.faults)
+    _raise(files, cwd, problems, build.faults, build)
     if strangers:
         raise SettingsError(f"ORCHESTRATOR_HOOKS: there is no [hooks.{strangers[0]}]")
     return Manifest(
@@ -95,7 +96,7 @@ def load_settings(files: Sequence[Path], env: Mapping[str, str]) -> tuple[Settin
     sources, problems, cwd = _read(files)
     faults: list[Fault] = []
     options, _ = settings(sources, env, files[0].parent, faults)
-    _raise(files, cwd, problems, faults)
+    _raise(files, cwd, problems, faults, Build(kinds=Kinds(providers={}, hooks={}), whole=False))
     return options, files[0].parent
 
 
@@ -108,11 +109,14 @@ def _read(files: Sequence[Path]) -> tuple[list[Source], list[Problem], Path]:
     return sources, [result for result in results if isinstance(result, Problem)], cwd
 
 
-def _raise(files: Sequence[Path], cwd: Path, problems: Sequence[Problem], faults: Iterable[Fault]) -> None:
-    found = {*problems, *render(faults)}
+def _raise(
+    files: Sequence[Path], cwd: Path, problems: Sequence[Problem], faults: Sequence[Fault], build: Build
+) -> None:
+    found = {*problems, *render(explained(faults[:MOST_PROBLEMS], build))}
     if found:
         order = {shown(path, cwd): index for index, path in enumerate(files)}
-        raise ManifestError(sorted(found, key=lambda p: (order[p.file], p.line, p.column, p.path, p.message)))
+        told = sorted(found, key=lambda p: (order[p.file], p.line, p.column, p.path, p.message))
+        raise ManifestError(told, more=len(faults[MOST_PROBLEMS:]))
 
 
 def _digest(sources: Sequence[Source]) -> str:

@@ -215,6 +215,8 @@ class HookOptions(Table):
 class JobTable(Table):
     """`[jobs.NAME]` without its `spec`, which the provider's own model reads."""
 
+    apart: ClassVar = ("spec", "matrix", "needs", "retries")  # keys that are read by themselves
+
     provider: str = Field(description="The account: a table under [providers], or a kind.")
     hooks: tuple[Name, ...] | None = Field(
         default=None, description="Which hooks to notify. Default: the hooks in [orchestrator]."

@@ -10,10 +10,12 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.config.locate import Path
-from orchestrator.config.problems import Fault, Spot, faults_of, quoted
+from orchestrator.config.problems import Fault, Spot, quoted
 from orchestrator.config.secret import looks_secret
 from orchestrator.config.source import Source
+from orchestrator.config.translate import faults_of
 from orchestrator.core.job import MARKER
+from orchestrator.errors import Code
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -30,9 +32,11 @@ class Here:
     path: Path
     faults: list[Fault]
 
-    def fault(self, path: Path, message: str, spot: Spot = Spot.VALUE) -> None:
+    def fault(
+        self, path: Path, message: str, spot: Spot = Spot.VALUE, code: Code = Code.INVALID_VALUE
+    ) -> None:
         """Blame what stands at `path`, which counts from the root of the file."""
-        self.faults.append(Fault(source=self.source, path=path, message=message, spot=spot))
+        self.faults.append(Fault(source=self.source, path=path, message=message, code=code, spot=spot))
 
 
 def decode(model: type[M], table: object, here: Here) -> M | None:
@@ -93,7 +97,11 @@ def refuse_reserved(text: str, spec: object, here: Here) -> None:
     for at, value in leaves(spec, here.path):
         if isinstance(value, str) and _REFERENCE.search(value):
             # the text is not shown: it may be a secret's
-            here.fault(at, "references, ${datasets.NAME} and the like, are not supported yet")
+            here.fault(
+                at,
+                "references, ${datasets.NAME} and the like, are not supported yet",
+                code=Code.NOT_SUPPORTED,
+            )
         for word, spot in ((value, Spot.VALUE), *((key, Spot.KEY) for key in at[len(here.path) :])):
             if isinstance(word, str) and (marker := MARKER.search(word)):
                 here.fault(at, f'"{marker[0]}" is reserved', spot)

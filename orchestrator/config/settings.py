@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from orchestrator.config.manifest import Settings
 from orchestrator.config.plain import Here, decode
-from orchestrator.config.problems import Fault, Spot, summary
+from orchestrator.config.problems import Fault, Spot
 from orchestrator.config.source import Source
-from orchestrator.errors import SettingsError
+from orchestrator.config.translate import summary
+from orchestrator.errors import Code, SettingsError
 
 PREFIX: Final = "ORCHESTRATOR_"
 SQLITE: Final = "sqlite:///"
@@ -50,7 +51,14 @@ def settings(
 
 def _twice(source: Source, key: str, first: Source) -> Fault:
     path = ("orchestrator", key)
-    return Fault(source=source, path=path, message="already set at", spot=Spot.KEY, first=(first, path))
+    return Fault(
+        source=source,
+        path=path,
+        message="already set at",
+        code=Code.DUPLICATE,
+        spot=Spot.KEY,
+        first=(first, path),
+    )
 
 
 def _password(source: Source) -> Fault:
@@ -59,6 +67,7 @@ def _password(source: Source) -> Fault:
         path=("orchestrator", "database"),
         message="an address in a job file must not contain a password",
         hint="use PGPASSWORD or ~/.pgpass",
+        code=Code.LITERAL_SECRET,
     )
 
 
@@ -100,4 +109,4 @@ def _value(name: str, key: str, text: str) -> object:
     try:
         return getattr(Settings.model_validate(table), key)
     except ValidationError as error:
-        raise SettingsError(f"{name}: {summary(error, table, Settings)}") from None
+        raise SettingsError(f"{name}: {summary(error, table)}") from None

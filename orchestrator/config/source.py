@@ -6,11 +6,12 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any, Final
 
-from orchestrator.config.locate import position
-from orchestrator.errors import Problem
+from orchestrator.config.excerpt import excerpt
+from orchestrator.config.locate import Path, conflict, dotted, position
+from orchestrator.errors import Code, Problem
 
 LARGEST: Final = 8 * 2**20
 """Bytes of one file: ten thousand jobs take about 3 MB."""
@@ -31,41 +32,44 @@ _DOTTED: Final = re.compile(rf"^(?:[^\n.]*+\.){{{DEEPEST}}}", re.MULTILINE)
 _KEY_PART: Final = re.compile(rf"{_STRING}|[.=,{{}}\[\]\n]", re.DOTALL)
 _OPENING: Final = frozenset("[{")
 _PLACE: Final = re.compile(r"\(at line (\d+), column (\d+)\)$")
+_TWICE: Final = re.compile(r"Cannot (?:declare|overwrite|mutate|redefine)|Duplicate inline table key")
+"""What Python's parser says of something that is defined twice; it may name it by a tuple."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Source:
     """A job file that parsed; `shown` is its name in messages, `data` what was read."""
 
-    path: Path
+    path: FilePath
     shown: str
     data: bytes
     text: str
     document: Mapping[str, Any]
 
 
-def shown(path: Path, cwd: Path) -> str:
+def shown(path: FilePath, cwd: FilePath) -> str:
     """Write a file's name as a user there would type it."""
     return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)
 
 
-def read(path: Path, cwd: Path) -> Source | Problem:
+def read(path: FilePath, cwd: FilePath) -> Source | Problem:
     """Read and parse one file; what is wrong with it as a whole comes back as a problem."""
     name = shown(path, cwd)
     try:
         data = _bytes(path)
     except (OSError, ValueError) as error:
-        return Problem(file=name, message=getattr(error, "strerror", None) or str(error))
+        message = getattr(error, "strerror", None) or str(error)
+        return Problem(file=name, message=message, code=Code.UNREADABLE_FILE)
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
-        return Problem(file=name, line=line, column=column, message="not UTF-8 text")
+        return Problem(file=name, line=line, column=column, message="not UTF-8 text", code=Code.NOT_TOML)
     return measure(text, name) or _parse(path, name, data, text)
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: FilePath) -> bytes:
     # O_NONBLOCK: opening a FIFO must not hang
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -83,7 +87,7 @@ def _bytes(path: Path) -> bytes:
 def measure(text: str, name: str) -> Problem | None:
     """Refuse what would make the parser slow or deep; strings and comments do not count."""
     if text.count("=") > MOST_KEYS:
-        return Problem(file=name, message=f"more than {MOST_KEYS} keys")
+        return Problem(file=name, message=f"more than {MOST_KEYS} keys", code=Code.TOO_LARGE)
     depth = 0
     for found in _BRACKET.finditer(text):
         depth += 1 if found[1] in _OPENING else -1
@@ -106,23 +110,56 @@ def _long_key(text: str, name: str) -> Problem | None:
 
 
 def _too_deep(text: str, name: str, at: int) -> Problem:
-    line, column = position(text, at)
-    return Problem(file=name, line=line, column=column, message=f"nested deeper than {DEEPEST}")
+    return _problem(name, text, at, f"nested deeper than {DEEPEST}", Code.TOO_LARGE)
 
 
-def _parse(path: Path, name: str, data: bytes, text: str) -> Source | Problem:
+def _parse(path: FilePath, name: str, data: bytes, text: str) -> Source | Problem:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        line, column = _place(str(error), text)
-        message = _PLACE.sub("", str(error)).removesuffix("(at end of document)").strip()
-        return Problem(file=name, line=line, column=column, message=f"not TOML: {message}")
+        return _refused(name, text, str(error))
     except (ValueError, OverflowError):
         # int() refuses numbers of thousands of digits, datetime offsets that are out of range
-        return Problem(file=name, message="not TOML: a number or a time out of range")
+        message = "not TOML: a number or a time out of range"
+        return Problem(file=name, message=message, code=Code.NOT_TOML)
     return Source(path=path, shown=name, data=data, text=text, document=document)
 
 
-def _place(message: str, text: str) -> tuple[int, int]:
-    found = _PLACE.search(message)
-    return (int(found[1]), int(found[2])) if found else position(text, len(text))
+def _refused(name: str, text: str, said: str) -> Problem:
+    """Put the parser's message in our words, with the first place of what is defined twice."""
+    offset = _offset(said, text)
+    twice = conflict(text, offset) if _TWICE.match(said) else None
+    if twice is not None:
+        message = f"already defined at {name}:{position(text, twice.first)[0]}"
+        if twice.path != twice.whole:
+            message = f"{dotted(twice.path)} is {message}, and nothing can be added to it here"
+        return _problem(name, text, twice.offset, message, Code.DUPLICATE, twice.whole)
+    message = _PLACE.sub("", said).removesuffix("(at end of document)").strip()
+    if _TWICE.match(said):
+        message = "this is already defined"
+    return _problem(name, text, offset, f"not TOML: {message}", Code.NOT_TOML)
+
+
+def _problem(
+    name: str, text: str, offset: int, message: str, code: Code, path: Path | None = None
+) -> Problem:
+    line, column = position(text, offset)
+    shown, width = excerpt(text, offset, path, key=path is not None)
+    return Problem(
+        file=name,
+        line=line,
+        column=column,
+        path=dotted(path or ()),
+        message=message,
+        code=code,
+        excerpt=shown,
+        width=width,
+    )
+
+
+def _offset(said: str, text: str) -> int:
+    found = _PLACE.search(said)
+    if found is None:
+        return len(text)
+    starts = [0, *(newline.end() for newline in re.finditer("\n", text))]
+    return starts[int(found[1]) - 1] + int(found[2]) - 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
-from orchestrator.config.locate import Path
+from orchestrator.config.locate import Path, printable
 from orchestrator.config.manifest import (
     NAME,
     AccountOptions,
@@ -16,9 +16,10 @@ from orchestrator.config.manifest import (
     Settings,
 )
 from orchestrator.config.plain import Here, decode
-from orchestrator.config.problems import Fault, Spot, near, printable, quoted
+from orchestrator.config.problems import Fault, Spot, quoted
 from orchestrator.config.source import Source
 from orchestrator.core.job import Job
+from orchestrator.errors import Code, near
 
 SECTIONS: Final[tuple[Section, ...]] = get_args(Section)
 LATER: Final = "not supported yet"
@@ -40,10 +41,16 @@ class Entry:
         return (self.section, self.name)
 
     def fault(
-        self, *inner: str | int, message: str, hint: str | None = None, spot: Spot = Spot.VALUE
+        self,
+        *inner: str | int,
+        message: str,
+        hint: str | None = None,
+        code: Code = Code.INVALID_VALUE,
+        spot: Spot = Spot.VALUE,
     ) -> Fault:
         """Blame something inside."""
-        return Fault(source=self.source, path=(*self.path, *inner), message=message, hint=hint, spot=spot)
+        path = (*self.path, *inner)
+        return Fault(source=self.source, path=path, message=message, hint=hint, code=code, spot=spot)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -89,10 +96,16 @@ def _unknown(source: Source) -> Iterator[Fault]:
     known = ("orchestrator", *SECTIONS)
     for key in source.document:
         if key == "datasets":
-            yield Fault(source=source, path=(key,), message=LATER, spot=Spot.KEY)
+            yield Fault(source=source, path=(key,), message=LATER, code=Code.NOT_SUPPORTED, spot=Spot.KEY)
         elif key not in known:
-            hint = near(key, known)
-            yield Fault(source=source, path=(key,), message="unknown key", hint=hint, spot=Spot.KEY)
+            yield Fault(
+                source=source,
+                path=(key,),
+                message="unknown key",
+                code=Code.UNKNOWN_KEY,
+                spot=Spot.KEY,
+                known=known,
+            )
 
 
 def _entries(source: Source, build: Build) -> Iterator[Entry]:
@@ -127,6 +140,7 @@ def _twice(entry: Entry, first: Entry) -> Fault:
         source=entry.source,
         path=entry.path,
         message=message,
+        code=Code.DUPLICATE,
         spot=Spot.KEY,
         first=(first.source, first.path),
     )
@@ -167,10 +181,10 @@ def _kind(entry: Entry, known: Iterable[str], build: Build) -> str | None:
         fault = entry.fault("kind", message=f"expected one of {words}, got {quoted(kind)}")
     elif "kind" in entry.table:
         message = f"expected one of {words}, got {quoted(kind)}"
-        fault = entry.fault("kind", message=message, hint=near(kind, known))
+        fault = entry.fault("kind", message=message, hint=near(kind, known), code=Code.UNKNOWN_NAME)
     else:
         message = f'missing, because "{kind}" is not a kind (one of {words})'
-        fault = entry.fault("kind", message=message, hint=near(kind, known))
+        fault = entry.fault("kind", message=message, hint=near(kind, known), code=Code.UNKNOWN_NAME)
     build.faults.append(fault)
     return None
 
@@ -186,7 +200,13 @@ def check_default_hooks(build: Build, settings: Settings, origins: Mapping[str, 
         path = ("orchestrator", "hooks", index)
         known = build.entries["hooks"]
         build.faults.append(
-            Fault(source=origins["hooks"], path=path, message=no_hook(name), hint=near(name, known))
+            Fault(
+                source=origins["hooks"],
+                path=path,
+                message=no_hook(name),
+                hint=near(name, known),
+                code=Code.UNKNOWN_NAME,
+            )
         )
 
 

@@ -10,7 +10,7 @@ from orchestrator.core.delivery import Delivery, Route, refusal, stamp
 from orchestrator.core.event import Event, EventType
 from orchestrator.core.receiver import Hearing
 from orchestrator.engine.report import SCHEMA_VERSION
-from orchestrator.errors import UsageError
+from orchestrator.errors import UnknownName
 from orchestrator.store.commit import Routing
 from orchestrator.store.replay import Told
 from orchestrator.store.store import Store
@@ -26,7 +26,8 @@ async def explain(store: Store, manifest: Manifest, job: str) -> dict[str, Any]:
     declared = manifest.jobs.get(job)
     if declared is None and not told and not await store.views.standings([job]):
         known = ", ".join(manifest.jobs) or "none"
-        raise UsageError(f"no job {job} is declared or recorded", hint=f"declared: {known}")
+        message = f"no job {job} is declared or recorded"
+        raise UnknownName(message, job, manifest.jobs, hint=f"declared: {known}")
     deliveries = await store.outbox.log(job=job)
     sent = {(one.event_id, one.hook): one for one in deliveries}
     hearings = {one.hearing.name: one.hearing for one in await store.hearings.all()}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.config.source import DEEPEST, LARGEST, Source, measure, read
-from orchestrator.errors import Problem
+from orchestrator.errors import Code, Problem
 
 from .files import JOB, loaded, problems, write
 
@@ -33,7 +33,18 @@ def test_places_after_bom_and_windows_newlines() -> None:
         (b"a = 1\nb = ", "jobs.toml:2:5: not TOML: Invalid value"),
         (b"a = 1\n\nb c", "jobs.toml:3:3: not TOML: Expected '=' after a key in a key/value pair"),
         (b'a = "x', "jobs.toml:1:7: not TOML: Unterminated string"),
-        (b"a = 1\na = 2", "jobs.toml:2:6: not TOML: Cannot overwrite a value"),
+        (b"a = 1\na = 2", "jobs.toml:2:1: a: already defined at jobs.toml:1"),
+        (b"[a]\n\n[b]\n[ a ]", "jobs.toml:4:3: a: already defined at jobs.toml:1"),
+        (b"[a.b]\n[a]\nx = { y = 1, y = 2 }", "jobs.toml:3:14: a.x.y: already defined at jobs.toml:3"),
+        (b"a.b = 1\n[a]", "jobs.toml:2:2: a: already defined at jobs.toml:1"),
+        (
+            b"a = {}\n[a.b]\nc = 1",
+            "jobs.toml:2:4: a.b: a is already defined at jobs.toml:1, and nothing can be added to it here",
+        ),
+        (
+            b"a = []\n[[a]]",
+            "jobs.toml:2:1: a[0]: a is already defined at jobs.toml:1, and nothing can be added to it here",
+        ),
         (b"a = " + b"9" * 5000, "jobs.toml: not TOML: a number or a time out of range"),
         (b"a = 2020-02-31", "jobs.toml:1:5: not TOML: Invalid date or datetime"),
     ],
@@ -113,7 +124,9 @@ def test_measuring_takes_no_time(piece: str) -> None:
 
 
 def test_too_many_keys() -> None:
-    assert measure("=" * 1_000_001, "x") == Problem(file="x", message="more than 1000000 keys")
+    assert measure("=" * 1_000_001, "x") == Problem(
+        file="x", message="more than 1000000 keys", code=Code.TOO_LARGE
+    )
 
 
 @given(st.binary(max_size=200))

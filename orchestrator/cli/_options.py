@@ -1,0 +1,58 @@
+"""The options that stand before a command or after it; light, since `--help` and errors need them."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+FORMS = ("table", "wide", "json", "jsonl", "name")
+OPTIONS = (
+    click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="A job file or a folder."),
+    click.option("-C", "directory", metavar="DIR", help="Go to this folder first."),
+    click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account."),
+    click.option("-o", "--output", type=click.Choice(FORMS), help="How to print."),
+    click.option("--json", "as_json", is_flag=True, help="The same as -o json."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for."),
+    click.option("-v", "--verbose", count=True, help="Log more; twice for everything."),
+    click.option("--color", type=click.Choice(["auto", "always", "never"]), help="Colours."),
+)
+NAMES = ("files", "directory", "sandbox", "output", "as_json", "quiet", "verbose", "color")
+
+
+def common(function: F) -> F:
+    """Give a command the common options."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
+def color_on(color: str, stream: TextIO) -> bool:
+    """Say whether to colour what goes to `stream`; `color` is what `--color` says."""
+    if color != "auto":
+        return color == "always"
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """How an error is to be told."""
+
+    output: str = "table"
+    color: str = "auto"
+
+
+def form_of(arguments: Sequence[str]) -> Form:
+    """Read from a command line, which may be wrong as a whole, how to tell what is wrong with it."""
+    reader = click.Command(
+        "any",
+        params=list(common(lambda: None).__click_params__),  # type: ignore[attr-defined]  # click puts them there
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    given = reader.make_context("any", list(arguments), resilient_parsing=True).params
+    return Form(
+        output=given["output"] or ("json" if given["as_json"] else "table"), color=given["color"] or "auto"
+    )

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import SchemaError, StoreError
 from orchestrator.store.commit import notify
-from orchestrator.store.database import CHANNEL, REVISION, SAFE_WAL, Database, Tx, prepare_file
+from orchestrator.store.database import CACHE_KIB, CHANNEL, REVISION, SAFE_WAL, Database, Tx, prepare_file
 from orchestrator.store.rows import run_values
 from orchestrator.store.store import Store
 from orchestrator.store.tables import UTCDateTime, accounts, runs
@@ -375,3 +375,12 @@ async def test_the_projects_of_one_database_do_not_see_each_other(database: Data
     assert [run.id for run in await one.work.open_runs()] == [a_run().id]
     assert await other.work.open_runs() == []
     assert await other.declared.state() == ({}, [])
+
+
+async def test_a_connection_of_sqlite_keeps_few_pages(tmp_path: Path) -> None:
+    async def pages(tx: Tx) -> int:
+        return int((await tx.connection.exec_driver_sql("PRAGMA cache_size")).scalar_one())
+
+    prepare_file(tmp_path / "state.db")
+    async with Database(f"sqlite:///{tmp_path}/state.db") as database:
+        assert [await database.read(pages), await database.write(pages)] == [-CACHE_KIB, -CACHE_KIB]

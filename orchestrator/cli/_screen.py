@@ -13,6 +13,7 @@ from rich.text import Text
 
 from orchestrator.cli._table import COLORS, Column, Table, shows, sign, width
 from orchestrator.cli._text import plain
+from orchestrator.net.redaction import redact
 
 GAP = 2
 PART = re.compile(r"[^-/_.:=,]*[-/_.:=,]*")
@@ -91,7 +92,7 @@ def shares(columns: Sequence[Column], natural: Sequence[int], room: int) -> list
 def _text(cell: object, column: Column, stream: TextIO) -> str:
     if isinstance(cell, datetime):
         return f"{cell.astimezone():%b %d %H:%M:%S}"
-    text = plain(cell)
+    text = plain(redact(str(cell))) if isinstance(cell, str) else plain(cell)
     return f"{sign(text, stream)} {text}" if column.state else text
 
 
@@ -144,7 +145,7 @@ class InPlace:
         hidden = len(table.rows) - room
         shown = Table(columns=table.columns, rows=table.rows[:room])
         more = [f"… and {hidden} more" if shows("…", self._stream) else f"and {hidden} more"]
-        below = [Text(line, no_wrap=False) for line in [*(more if hidden > 0 else []), *notes]]
+        below = [Text(line, no_wrap=False) for line in [*(more if hidden > 0 else []), *map(redact, notes)]]
         self._live.start()
         self._console.show_cursor(True)  # a second signal ends the process without a word
         self._live.update(Group(grid(shown, self._console.width, self._stream), *below), refresh=True)

@@ -31,12 +31,14 @@ def count(number: int, noun: str) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """Write a plan for a person; the last line is the summary."""
+    """Write a plan for a person; the last line is the summary, or that there is nothing to do."""
     lines = [click.style(f"warning: {plain(warning)}", fg="yellow") for warning in plan.warnings]
     lines += changes_text(plan.changes)
     counts = plan.summary
     lines.append(
-        f"Plan: {counts['create']} to create, {counts['replace']} to replace, "
+        "No changes."
+        if plan.empty
+        else f"Plan: {counts['create']} to create, {counts['replace']} to replace, "
         f"{counts['cancel']} to cancel, {counts['update']} to update."
     )
     return "\n".join(lines)

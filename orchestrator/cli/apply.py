@@ -62,7 +62,10 @@ def command(
                 names = await _concerned(store, writes, manifest)
                 if names and not writes.runs:
                     app.say(f"Going on with {count(len(names), 'job')} of earlier: {', '.join(names[:5])}")
-                code = await _carry_out(app, engine, names, wait=wait, timeout=timeout)
+                daemon = await app.daemon_runs(store)
+                if daemon and not plan.empty:
+                    app.say("Recorded; the daemon submits." if writes.runs else "Recorded.")
+                code = await _carry_out(app, engine, names, daemon=daemon, wait=wait, timeout=timeout)
             if app.output in ("json", "jsonl"):
                 app.out(document(report.plan(plan) | await report.status(store, manifest.settings)))
             return code
@@ -79,11 +82,10 @@ async def _concerned(store: Store, writes: Writes, manifest: Manifest) -> Sequen
 
 
 async def _carry_out(
-    app: App, engine: Engine, names: Sequence[str], *, wait: bool, timeout: float | None
+    app: App, engine: Engine, names: Sequence[str], *, daemon: bool, wait: bool, timeout: float | None
 ) -> int:
     store: Store = engine.store
-    if await app.daemon_runs(store):
-        app.say("Recorded; the daemon submits.")
+    if daemon:
         return await settle(app, store, names, timeout=timeout) if wait else 0
     if wait:
         return await _work_until_done(app, engine, names, timeout)

@@ -1,4 +1,8 @@
-"""`orchestrator why JOB`."""
+"""`orchestrator why [JOB]...`."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 import click
 
@@ -14,51 +18,72 @@ from orchestrator.engine.reconcile import preview
 from orchestrator.providers import registry
 from orchestrator.store.store import Store
 
+MOMENTS = (Column("when"), Column("what", wrap=True))
+
 
 @click.command("why")
-@click.argument("job")
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @app
-def command(app: App, *, job: str) -> int:
-    """Say in a sentence why a job stands where it does, what it waits for, and when it is looked at next."""
+def command(app: App, *, jobs: tuple[str, ...]) -> int:
+    """Say in a sentence why a job stands where it does, what it waits for, and when it is looked at next.
+
+    Without a name it says so of every job that is not done yet.
+    """
 
     async def work() -> int:
         manifest = app.manifest()
         async with app.store(manifest.settings) as store:
-            if await _unrecorded(app, store, manifest, job):
-                return 0
-            standing = (await known(store, [job], manifest.jobs))[0]
-            accounts = {account.name: account for account in await store.accounts.all()}
-            account = accounts.get(standing.record.account)
-            events = await store.views.events(job=job)
-            attempts = await store.views.history(job)
-            beat = await store.daemons.latest()
-            now = await store.now()
-        sentences = explain(standing, account, manifest, beat, now)
-        line = timeline(attempts, events)
+            found = [await _why(store, manifest, job) for job in jobs or await _unfinished(store, manifest)]
         if not app.for_people:
-            moments = [{"at": stamp(at), "what": what} for at, what in line]
-            shown = report.job(standing, account)
-            app.out(document({"schema_version": 1, **shown, "why": sentences, "timeline": moments}))
+            one = len(jobs) == 1
+            app.out(document({"schema_version": 1, **(found[0] if one else {"jobs": found})}))
             return 0
-        for sentence in sentences:
-            app.tell(plain(sentence))
-        if line:
-            app.out("")
-            app.rows((Column("when"), Column("what", wrap=True)), line)
+        if not found:
+            app.say("Every job is done.")
+        for number, each in enumerate(found):
+            if number:
+                app.out("")
+            _print(app, each, story=bool(jobs))
         return 0
 
     return run(work)
 
 
-async def _unrecorded(app: App, store: Store, manifest: Manifest, job: str) -> bool:
-    """Say what a plan says of a job that is declared but not recorded; False where that is not so."""
-    if job not in manifest.jobs or await store.views.standings([job]):
-        return False
+async def _unfinished(store: Store, manifest: Manifest) -> list[str]:
+    """Name the jobs that are neither done nor out of the files, whether they are recorded or not."""
+    standings = await store.views.standings()
+    recorded = {one.record.name for one in standings}
+    moving = [
+        one.record.name for one in standings if one.record.held or one.run is None or not one.run.status.final
+    ]
+    return [*moving, *(name for name in manifest.jobs if name not in recorded)]
+
+
+async def _why(store: Store, manifest: Manifest, job: str) -> dict[str, Any]:
+    if job in manifest.jobs and not await store.views.standings([job]):
+        return await _unrecorded(store, manifest, job)
+    standing = (await known(store, [job], manifest.jobs))[0]
+    accounts = {account.name: account for account in await store.accounts.all()}
+    account = accounts.get(standing.record.account)
+    events = await store.views.events(job=job)
+    attempts = await store.views.history(job)
+    sentences = explain(standing, account, manifest, await store.daemons.latest(), await store.now())
+    moments = [{"at": stamp(at), "what": what} for at, what in timeline(attempts, events)]
+    return {**report.job(standing, account), "why": sentences, "timeline": moments}
+
+
+async def _unrecorded(store: Store, manifest: Manifest, job: str) -> dict[str, Any]:
+    """Say what a plan says of a job that is declared but not recorded."""
     plan = await preview(store, manifest, registry())
     reason = next(change.reason for change in plan.changes if change.job == job)
     sentences = [f"{job} is declared, but nothing of it is recorded yet.", f"The plan for it: {reason}."]
-    if not app.for_people:
-        app.out(document({"schema_version": 1, "job": job, "why": sentences, "timeline": []}))
-    for sentence in sentences if app.for_people else ():
+    return {"job": job, "why": sentences, "timeline": []}
+
+
+def _print(app: App, found: Mapping[str, Any], *, story: bool) -> None:
+    for sentence in found["why"]:
         app.tell(plain(sentence))
-    return True
+    if story and found["timeline"]:
+        app.out("")
+        moments = [(datetime.fromisoformat(one["at"]), one["what"]) for one in found["timeline"]]
+        app.rows(MOMENTS, moments)

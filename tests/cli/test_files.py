@@ -108,8 +108,15 @@ def test_apply_leaves_the_sending_to_the_daemon(place: Place) -> None:
     said = place("apply", "-y", "--wait")
     assert "the daemon submits" in said.err
     assert place.job("one")["status"] == "succeeded"
+    assert (again := place("apply", "-y")).out.endswith("\nNo changes.\n")
+    assert again.err == ""
+    assert "Every job is done." in place("why").err
     path.write_text(path.read_text() + oxen("chat"))
     daemon.until("job.held", job="chat")
+    assert place("why").out.startswith("chat has no run yet.\nA change is held: ")
+    (why,) = place("why", "--json").json["jobs"]
+    assert why["job"] == "chat"
+    assert [each["job"] for each in place("why", "one", "chat", "--json").json["jobs"]] == ["one", "chat"]
     assert daemon.stop() == 0
     assert place.ledger().counts["oxen"] == 0
 

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sqlite3
 import unicodedata
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -157,3 +158,15 @@ def test_the_log_of_a_daemon_is_short_lines_on_a_terminal_and_json_elsewhere(pla
     log = place.up()
     assert len(log.log) == len(log.err.splitlines())  # JSON all of it
     assert {row["logger"].partition(".")[0] for row in log.log} == {"orchestrator"}
+
+
+def test_no_secret_of_the_process_is_drawn(place: Place) -> None:
+    place.write(oxen("busy", resource="stuck-me"))
+    place("apply", "-y")
+    with sqlite3.connect(place.folder / ".orchestrator" / "state.db") as connection:
+        connection.execute("update runs set message = ?", (f"Bearer {place.env['OXEN_API_KEY']}, they say",))
+    connection.close()
+    shown = place.shown("apply", "-y", "--wait", "--timeout", "1s")
+    last = shown.rpartition("MODEL OR REASON")[2]  # the first is drawn before any secret is known
+    assert "they say" in last
+    assert "0123456789" not in last

@@ -90,6 +90,37 @@ def test_the_two_commands_stand_in_the_readme_as_they_are() -> None:
     assert 'python3 -m venv .venv && .venv/bin/pip install -q -e ".[test]" && .venv/bin/pytest -q\n' in README
 
 
+def parts(shown: str) -> dict[str, list[str]]:
+    """Split what the demo shows at its titles, with ids, times and the machine made the same."""
+    for pattern, same in (
+        (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"),
+        (r"\b\d+s\b", "0s"),
+        (r"on \S+, pid \d+", "on laptop, pid 4711"),
+        (r" +", " "),
+    ):
+        shown = re.sub(pattern, same, shown)
+    found = [part.strip().split("\n") for part in shown.strip().split("\n\n")]
+    return {title: rows for title, *rows in found}
+
+
+def test_the_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "orchestrator", "demo"]
+    printed = subprocess.run(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    ).stdout
+    ((_, recorded),) = [block for block in blocks(README, "text") if block[1].startswith("Five jobs")]
+    ours, theirs = parts(recorded), parts(printed)
+    assert list(ours) == list(theirs)
+    waited = ours.pop("$ orchestrator apply --wait"), theirs.pop("$ orchestrator apply --wait")
+    told = ours.pop("What the hooks got"), theirs.pop("What the hooks got")
+    assert ours == theirs
+    assert sorted(told[0]) == sorted(told[1])
+    # Who moves first, and which words of a provider are seen between two looks, is another matter each time.
+    last = [[row for row in rows if re.search("succeeded|failed|why", row)] for rows in waited]
+    assert sorted(last[0]) == sorted(last[1])
+    assert waited[0][-2:] == waited[1][-2:]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_told(name: str) -> None:
     table = section(README, "Commands")

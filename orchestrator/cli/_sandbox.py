@@ -21,6 +21,8 @@ PATHS = {
     "cloudflare": "cloudflare/client/v4",
     "cohere": "cohere",
 }
+DUMMY = "sandbox:a-dummy-credential"
+"""The emulation takes the first part for the account. A plain word would be hidden wherever it is said."""
 POLL = timedelta(seconds=1)
 STAGE_SECONDS = "ORCHESTRATOR_SANDBOX_STAGE_SECONDS"
 
@@ -75,5 +77,5 @@ def under(manifest: Manifest, url: str) -> tuple[Manifest, Mapping[str, str]]:
         interval = min(manifest.poll_interval(name), POLL)
         changed = {**none, "base_url": f"{url}/{PATHS[options.kind]}", "poll_interval": interval}
         accounts[name] = options.model_copy(update=changed)
-        env |= dict.fromkeys(chain.from_iterable(kind.credentials.values()), "sandbox")
+        env |= dict.fromkeys(chain.from_iterable(kind.credentials.values()), DUMMY)
     return replace(manifest, accounts=accounts), env

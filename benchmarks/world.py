@@ -25,7 +25,8 @@ from orchestrator.engine.engine import Engine
 from orchestrator.engine.journal import Journal
 from orchestrator.engine.opening import kinds
 from orchestrator.sandbox import Options, spawn
-from orchestrator.store.database import Database, Tx, prepare_file
+from orchestrator.store.database import Database, Tx
+from orchestrator.store.file import prepare_file
 from orchestrator.store.migrate import upgrade
 from orchestrator.store.rows import record_values, run_values
 from orchestrator.store.store import Store

@@ -34,7 +34,7 @@ class Orchestrator:
         manifest = load(find([str(file) for file in files], Path.cwd(), os.environ), kinds(), os.environ)
         settings = manifest.settings
         async with (
-            open_store(settings.database, settings.project) as store,
+            open_store(settings.address, settings.project) as store,
             open_engine(manifest, store, os.environ) as engine,
         ):
             yield cls(engine)

@@ -8,6 +8,8 @@ OrchestratorError
   SecretError         a reference that does not resolve
   StoreError          the database
     SchemaError       its schema is not the one this release speaks
+    StoreAway         it does not answer; the same call may work later
+    StoreRemoved      its file is not the one that was opened
     LeaseLost         another worker went on; drop the result
   ProviderError       what a provider did
     Transient         same call again later
@@ -151,6 +153,14 @@ class SchemaError(StoreError):
     """The database's schema is not the one that this release speaks."""
 
     kind = Code.DATABASE_SCHEMA
+
+
+class StoreAway(StoreError):
+    """The database does not answer now; the same call may work later."""
+
+
+class StoreRemoved(StoreError):
+    """The database's file was removed or replaced while it was open."""
 
 
 class LeaseLost(StoreError):

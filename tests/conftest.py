@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from postgres import Postgres, Unavailable, serving
 
-from orchestrator.store.database import Database, prepare_file
+from orchestrator.store.database import Database
+from orchestrator.store.file import prepare_file
 from orchestrator.store.migrate import upgrade
 from orchestrator.store.tables import metadata
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -17,12 +17,13 @@ from orchestrator import late
 from orchestrator.cli._log import configure
 from orchestrator.cli._options import NAMES, Form, color_on, common
 from orchestrator.cli._table import Column, Table, width
+from orchestrator.config.address import ALLOWED_HOSTS
 from orchestrator.config.load import find, load, load_settings
 from orchestrator.config.manifest import Kinds, Manifest, Settings
 from orchestrator.config.problems import placed
 from orchestrator.errors import Problem, SettingsError
 from orchestrator.net.redaction import redact
-from orchestrator.store.opening import daemon_runs, open_store
+from orchestrator.store.opening import daemon_runs, open_store, read_store
 from orchestrator.store.store import Store
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class App:
     files: tuple[str, ...] = ()
     directory: str | None = None
     sandbox: bool = False
+    hosts: tuple[str, ...] = ()
     output: str = "table"
     quiet: bool = False
     verbose: int = 0
@@ -48,6 +50,12 @@ class App:
         """The folder that the command works in."""
         return Path.cwd() / (self.directory or "")
 
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment, with the database hosts that the command line allows beside those it does."""
+        hosts = ",".join((*self.hosts, os.environ.get(ALLOWED_HOSTS, "")))
+        return {**os.environ, ALLOWED_HOSTS: hosts} if self.hosts else os.environ
+
     def find(self) -> tuple[Path, ...]:
         """Return the job files."""
         if not self.cwd.is_dir():
@@ -57,11 +65,11 @@ class App:
     def settings(self) -> Settings:
         """Read `[orchestrator]` alone, so that a broken job hides no status."""
         files = self.find()
-        return self._own(load_settings(files, os.environ)[0], files[0].parent)
+        return self._own(load_settings(files, self.env)[0], files[0].parent)
 
     def manifest(self) -> Manifest:
         """Read and check all job files."""
-        found = load(self.find(), kinds(), os.environ)
+        found = load(self.find(), kinds(), self.env)
         return replace(found, settings=self._own(found.settings, found.root))
 
     def _own(self, settings: Settings, root: Path) -> Settings:
@@ -72,9 +80,22 @@ class App:
         return settings.model_copy(update=own)
 
     @asynccontextmanager
-    async def store(self, settings: Settings, *, upgrade: bool = True) -> AsyncIterator[Store]:
-        """Open the store; an SQLite file is made and upgraded by itself."""
-        async with open_store(settings.database, settings.project, upgrade=upgrade) as store:
+    async def store(self, settings: Settings, *, patient: bool = False) -> AsyncIterator[Store]:
+        """Open the store to change it: what is not there yet is made. `patient` waits for the database."""
+        async with open_store(settings.address, settings.project, patient=patient) as store:
+            yield store
+
+    @asynccontextmanager
+    async def reading(
+        self, settings: Settings, *, offline: bool = False, there: bool = False
+    ) -> AsyncIterator[Store]:
+        """Open the store to read it: nothing is made.
+
+        `offline` asks no database, as if there were none; `there` waits until there is one.
+        """
+        address = None if offline else settings.address
+        say = partial(self.say, "Nothing is recorded yet; waiting for: orchestrator apply")
+        async with read_store(address, settings.project, waiting=say if there else None) as store:
             yield store
 
     @asynccontextmanager
@@ -197,6 +218,7 @@ def _merge(before: Mapping[str, Any], after: Mapping[str, Any]) -> App:
         files=tuple(merged["files"] or ()),
         directory=merged["directory"],
         sandbox=bool(merged["sandbox"]),
+        hosts=tuple(merged["hosts"] or ()),
         output=merged["output"] or ("json" if as_json else "table"),
         quiet=bool(merged["quiet"]),
         verbose=merged["verbose"] or 0,

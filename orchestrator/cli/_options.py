@@ -9,17 +9,19 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMS = ("table", "wide", "json", "jsonl", "name")
+HOSTS_HELP = "Trust this host, which a job file names, with the database's password."
 OPTIONS = (
     click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="A job file or a folder."),
     click.option("-C", "directory", metavar="DIR", help="Go to this folder first."),
     click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account."),
+    click.option("--allow-database-host", "hosts", multiple=True, metavar="HOST", help=HOSTS_HELP),
     click.option("-o", "--output", type=click.Choice(FORMS), help="How to print."),
     click.option("--json", "as_json", is_flag=True, help="The same as -o json."),
     click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for."),
     click.option("-v", "--verbose", count=True, help="Log more; twice for everything."),
     click.option("--color", type=click.Choice(["auto", "always", "never"]), help="Colours."),
 )
-NAMES = ("files", "directory", "sandbox", "output", "as_json", "quiet", "verbose", "color")
+NAMES = ("files", "directory", "sandbox", "hosts", "output", "as_json", "quiet", "verbose", "color")
 
 
 def common(function: F) -> F:

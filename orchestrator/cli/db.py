@@ -10,7 +10,9 @@ from orchestrator import crashpoint, late
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._text import document
 from orchestrator.errors import SchemaError, UsageError
-from orchestrator.store.database import REVISION, Database, prepare_file
+from orchestrator.store.database import REVISION
+from orchestrator.store.file import prepare_file
+from orchestrator.store.opening import open_database
 
 
 @click.group("db")
@@ -24,10 +26,7 @@ def upgrade(app: App) -> int:
     """Bring the schema to this release's; an SQLite file is copied first."""
 
     async def work() -> int:
-        database = Database(app.settings().database)
-        if database.path is not None:
-            prepare_file(database.path)
-        async with database:
+        async with open_database(app.settings().address, make=True) as database:
             before = await late("store.migrate").upgrade(database)
         app.say(f"schema {REVISION}" + ("" if before == REVISION else f", was {before or 'empty'}"))
         return 0
@@ -41,8 +40,8 @@ def current(app: App) -> int:
     """Print the schema's revision."""
 
     async def work() -> int:
-        async with app.store(app.settings(), upgrade=False) as store:
-            found = await store.database.revision()
+        async with open_database(app.settings().address, reading=True) as database:
+            found = None if database is None else await database.revision()
         if app.output == "json":
             app.out(document({"schema_version": 1, "revision": found, "known": REVISION}))
         else:
@@ -58,9 +57,11 @@ def check(app: App) -> int:
     """Say whether the schema is this release's and the file is sound; 1 where it is not."""
 
     async def work() -> int:
-        async with app.store(app.settings(), upgrade=False) as store:
-            await store.database.require_schema()
-            for fault in await store.database.faults():
+        async with open_database(app.settings().address, reading=True) as database:
+            if database is None:
+                raise SchemaError("there is no database yet", hint="orchestrator apply makes it")
+            await database.require_schema()
+            for fault in await database.faults():
                 raise SchemaError(fault, hint="restore a backup")
         app.say("ok")
         return 0
@@ -75,8 +76,11 @@ def backup(app: App, *, file: Path) -> int:
     """Copy an SQLite database to FILE while it is in use; for PostgreSQL there is pg_dump."""
 
     async def work() -> int:
-        async with app.store(app.settings(), upgrade=False) as store:
-            source = store.database.path
+        address = app.settings().address
+        async with open_database(address, reading=True) as database:
+            source = address.path
+            if database is None:
+                raise UsageError(f"there is no database at {source}")
             if source is None:
                 raise UsageError("PostgreSQL has its own tools", hint="pg_dump")
             target = app.cwd / file

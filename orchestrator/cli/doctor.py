@@ -18,7 +18,7 @@ from orchestrator.engine.reconcile import warnings
 from orchestrator.errors import Denied, ManifestError, OrchestratorError
 from orchestrator.hooks import Hook
 from orchestrator.providers import registry
-from orchestrator.store.database import SAFE_WAL
+from orchestrator.store.driver import SAFE_WAL
 from orchestrator.store.store import Store
 
 CHECK_SECONDS: Final = 10.0

@@ -42,7 +42,7 @@ def command(app: App, *, job: str | None, follow: bool, after: int | None, limit
 
     async def work() -> int:
         settings = app.settings()
-        async with app.store(settings) as store:
+        async with app.reading(settings, there=follow) as store:
             found = await store.views.events(job=job, after=after, most=limit)
             if job is not None and not found:
                 await known(store, [job])  # one that is not there has a reason to have no events

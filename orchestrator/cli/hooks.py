@@ -123,7 +123,7 @@ def log(app: App, *, hook: str | None, limit: int) -> int:
     """List deliveries, oldest first: sent, waiting, dead; and say which hooks do not hear."""
 
     async def work() -> int:
-        async with app.store(app.settings()) as store:
+        async with app.reading(app.settings()) as store:
             found = await store.outbox.log(hook=hook, most=limit)
             hooks = [report.hook(one) for one in await store.hearings.all()]
         if hook is not None and not found and hook not in {each["hook"] for each in hooks}:
@@ -168,7 +168,7 @@ def explain(app: App, *, job: str) -> int:
 
     async def work() -> int:
         manifest = app.manifest()
-        async with app.store(manifest.settings) as store:
+        async with app.reading(manifest.settings) as store:
             found = await explained(store, manifest, job)
         if app.output == "json":
             app.out(document(found))

@@ -21,9 +21,10 @@ ERROR = 1
 @click.command("plan")
 @click.option("--detailed-exitcode", is_flag=True, help="0 nothing to do, 1 error, 2 changes.")
 @click.option("--out", type=click.Path(path_type=Path), help="Save it, for `apply FILE` to do exactly this.")
+@click.option("--offline", is_flag=True, help="Ask no database, as if nothing had been bought.")
 @click.option("--again", is_flag=True, help="Also buy work that a run no job claims was bought for.")
 @app
-def command(app: App, *, detailed_exitcode: bool, out: Path | None, again: bool) -> int:
+def command(app: App, *, detailed_exitcode: bool, out: Path | None, offline: bool, again: bool) -> int:
     """Show what `apply` would change, and why; writes nothing and asks no provider."""
 
     async def work() -> int:
@@ -37,7 +38,7 @@ def command(app: App, *, detailed_exitcode: bool, out: Path | None, again: bool)
 
     async def show() -> int:
         manifest = app.manifest()
-        async with app.store(manifest.settings) as store:
+        async with app.reading(manifest.settings, offline=offline) as store:
             plan = await preview(store, manifest, registry(), again=again)
         if out is not None:
             save(app.cwd / out, plan, manifest, again=again)

@@ -59,7 +59,7 @@ async def _accounts(app: App) -> list[dict[str, Any]]:
         manifest = app.manifest()
     except SettingsError:
         return []  # no job file here: what providers can do is worth knowing all the same
-    async with app.store(manifest.settings) as store:
+    async with app.reading(manifest.settings) as store:
         now = await store.now()
         known = {account.name: account for account in await store.accounts.all()}
     return [_account(manifest, name, known.get(name), now) for name in manifest.accounts]

@@ -36,7 +36,7 @@ def command(app: App, *, job: str) -> int:
 
     async def work() -> int:
         settings = app.settings()
-        async with app.store(settings) as store:
+        async with app.reading(settings) as store:
             standing = (await known(store, [job]))[0]
             history = await store.views.history(job)
             events = await store.views.events(job=job)

@@ -21,7 +21,7 @@ def command(app: App, *, jobs: tuple[str, ...]) -> int:
 
     async def work() -> int:
         settings = app.settings()
-        async with app.store(settings) as store:
+        async with app.reading(settings) as store:
             found = await report.status(store, settings, jobs or None)
             waiting = await store.outbox.unsettled()
             usual = await store.views.usual()

@@ -58,7 +58,7 @@ def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: b
     async def work() -> int:
         nonlocal asking, daemon
         manifest = app.manifest()
-        async with app.store(manifest.settings, upgrade=True) as store:
+        async with app.store(manifest.settings, patient=True) as store:
             asking = on_terminal() and not (yes or no_apply)
             apply_new = not no_apply and (yes or await _agreed(app, store, manifest))
             asking = False

@@ -20,7 +20,7 @@ def command(app: App, *, jobs: tuple[str, ...], wanted: str | None, timeout: flo
 
     async def work() -> int:
         settings = app.settings()
-        async with app.store(settings) as store:
+        async with app.reading(settings) as store:
             if not await app.daemon_runs(store):
                 app.say("No daemon is running, so nothing will move: orchestrator up")
             code = await settle(app, store, jobs, wanted=Status(wanted) if wanted else None, timeout=timeout)

@@ -25,7 +25,7 @@ def command(app: App, *, jobs: tuple[str, ...]) -> int:
 
     async def work() -> int:
         settings = app.settings()
-        async with app.store(settings) as store:
+        async with app.reading(settings, there=not jobs) as store:
             if jobs:
                 await known(store, jobs)
             usual = await store.views.usual()

@@ -32,7 +32,7 @@ def command(app: App, *, jobs: tuple[str, ...]) -> int:
 
     async def work() -> int:
         manifest = app.manifest()
-        async with app.store(manifest.settings) as store:
+        async with app.reading(manifest.settings) as store:
             found = [await _why(store, manifest, job) for job in jobs or await _unfinished(store, manifest)]
         if not app.for_people:
             one = len(jobs) == 1

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 from pydantic_core import PydanticCustomError
 
+from orchestrator.config.address import Address, database_url
 from orchestrator.config.duration import Duration
 from orchestrator.config.secret import SecretRef
 from orchestrator.core.delivery import Route
@@ -64,20 +65,6 @@ def _listen(text: str) -> str:
     return text
 
 
-def _database(text: str) -> str:
-    # SQLAlchemy would read what follows a question mark as options
-    if text.startswith("sqlite:///") and not text.endswith(("/", ":memory:")) and "?" not in text:
-        return text
-    if text.startswith("postgresql://"):
-        try:
-            if urlsplit(text).hostname is not None or "?" in text:
-                return text
-        except ValueError:
-            pass  # reported below, without the text, which may hold a password
-    expected = "expected sqlite:///PATH or postgresql://user@host/name"
-    raise PydanticCustomError("database", "{text}", {"text": expected})
-
-
 def _heartbeat(text: str) -> str:
     # A query is allowed, and the text is never shown: whoever has it can speak for us.
     problem = _url_problem(text.partition("?")[0])
@@ -111,7 +98,7 @@ class Settings(Table):
         default="jobs",
         description="Identifies this set of jobs in the markers. Default: the folder's name.",
     )
-    database: Annotated[str, Field(max_length=2000), AfterValidator(_database)] = Field(
+    database: Annotated[str, Field(max_length=2000), AfterValidator(database_url)] = Field(
         default="sqlite:///.orchestrator/state.db",
         repr=False,  # by way of the environment it may hold a password
         description="sqlite:///PATH, relative to the first job file, or postgresql://user@host/name.",
@@ -137,11 +124,24 @@ class Settings(Table):
         description="A saved file that would start more runs than this starts none; they wait for apply.",
     )
 
+    _root: Path | None = PrivateAttr(default=None)
+    _file: Path | None = PrivateAttr(default=None)
+
+    def placed(self, root: Path, file: Path | None) -> "Settings":
+        """Return the settings of files below `root`, of which `file` alone names the database's server."""
+        made = self.model_copy()
+        made._root, made._file = root, file
+        return made
+
+    @property
+    def address(self) -> Address:
+        """Where the database is, and what it takes to open it safely."""
+        return Address(url=self.database, root=self._root, file=self._file)
+
     @property
     def database_path(self) -> Path | None:
         """The file of an SQLite database, None for PostgreSQL."""
-        path = self.database.removeprefix("sqlite:///")
-        return None if path == self.database else Path(path)
+        return self.address.path
 
 
 class AfterDoubt(StrEnum):

@@ -1,13 +1,15 @@
 """`[orchestrator]`: from the files, then from the environment."""
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import ValidationError
 
+from orchestrator.config.address import SQLITE, allowed, fault
 from orchestrator.config.manifest import Settings
 from orchestrator.config.plain import Here, decode
 from orchestrator.config.problems import Fault, Spot
@@ -16,7 +18,6 @@ from orchestrator.config.translate import summary
 from orchestrator.errors import Code, SettingsError
 
 PREFIX: Final = "ORCHESTRATOR_"
-SQLITE: Final = "sqlite:///"
 
 
 def settings(
@@ -40,13 +41,16 @@ def settings(
             known = decode(Settings, {key: value}, here)
             if known is not None:
                 values[key] = getattr(known, key)
-    if "database" in origins and holds_password(str(values.get("database", ""))):
-        faults.append(_password(origins["database"]))
+    if "database" in origins:
+        faults += _address_faults(origins["database"], str(values.get("database", "")))
     for key, value in _from(env).items():
         values[key] = value
         origins.pop(key, None)
     values["database"] = absolute(str(values.get("database", Settings().database)), root)
-    return Settings.model_validate(values), origins
+    made = Settings.model_validate(values)
+    named = origins.get("database")
+    alone = named is not None and not allowed(made.database, env)
+    return made.placed(root, named.path if named and alone else None), origins
 
 
 def _twice(source: Source, key: str, first: Source) -> Fault:
@@ -61,14 +65,18 @@ def _twice(source: Source, key: str, first: Source) -> Fault:
     )
 
 
-def _password(source: Source) -> Fault:
-    return Fault(
-        source=source,
-        path=("orchestrator", "database"),
-        message="an address in a job file must not contain a password",
-        hint="use PGPASSWORD or ~/.pgpass",
-        code=Code.LITERAL_SECRET,
-    )
+def _address_faults(source: Source, url: str) -> Iterator[Fault]:
+    path = ("orchestrator", "database")
+    if holds_password(url):
+        yield Fault(
+            source=source,
+            path=path,
+            message="an address in a job file must not contain a password",
+            hint="set ORCHESTRATOR_DATABASE instead",
+            code=Code.LITERAL_SECRET,
+        )
+    elif wrong := fault(url):
+        yield Fault(source=source, path=path, message=wrong, hint="set ORCHESTRATOR_DATABASE as a whole")
 
 
 def project_of(root: Path) -> str:
@@ -79,7 +87,8 @@ def project_of(root: Path) -> str:
 def absolute(url: str, root: Path) -> str:
     """Make an SQLite address start at `root`, so that it means the same wherever a command is typed."""
     path = url.removeprefix(SQLITE)
-    return url if path == url else f"{SQLITE}{root / path}"
+    # Without the dots: what stands before `..` may be a link.
+    return url if path == url else f"{SQLITE}{os.path.normpath(root / path)}"
 
 
 def holds_password(url: str) -> bool:

@@ -8,7 +8,7 @@ from orchestrator import hooks, providers
 from orchestrator.config.manifest import Kinds, Manifest, ProviderKind
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.journal import Journal
-from orchestrator.store.database import prepare_file
+from orchestrator.store.file import prepare_file
 from orchestrator.store.store import Store
 
 JOURNAL = "replies.jsonl"
@@ -28,7 +28,7 @@ def kinds() -> Kinds:
 def state_folder(root: Path) -> Path:
     """Return where local state stands, beside the first file, and make it."""
     folder = root / ".orchestrator"
-    prepare_file(folder / ".keep")
+    prepare_file(folder / ".keep", below=root)
     return folder
 
 

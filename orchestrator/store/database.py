@@ -1,10 +1,7 @@
 """Engines, transactions and hints, on SQLite and PostgreSQL; every trap here is in `docs/reliability.md`."""
 
-import os
-import sqlite3
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,20 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from orchestrator.errors import SchemaError, StoreError
+from orchestrator.store.driver import OURS, set_up_sqlite, tables_of, without_credentials
+from orchestrator.store.file import Footing, uri
+from orchestrator.store.trouble import WRITE_SECONDS, explained
 
 T = TypeVar("T")
 
 REVISION: Final = "0001"
 """The schema that this release speaks; a test holds it equal to the head of `migrations/`."""
 
-WRITE_SECONDS: Final = 30.0
-CACHE_KIB: Final = 512
-"""Pages that a connection of SQLite keeps. Its own 2000 of each of our five fill as the file grows, which
-looks like a leak of 8 KiB a run; the system's cache has the same pages."""
-SAFE_WAL = (3, 51, 3)
-"""Below this SQLite may lose a WAL reset (`doctor` says so), hence the rollback journal there."""
-
 CHANNEL: Final = "orchestrator"
+MEMORY: Final = "sqlite://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +46,38 @@ class Tx:
 
 
 class Database:
-    """One database; `clock` replaces its clock in simulations."""
+    """One database; `clock` replaces its clock in simulations.
 
-    def __init__(self, url: str, *, clock: Callable[[], datetime] | None = None) -> None:
+    `reading` opens an SQLite file without write access where there is none. `bare` gives a PostgreSQL server
+    none of the credentials that the client library finds by itself.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        reading: bool = False,
+        bare: bool = False,
+    ) -> None:
         self.url = sa.make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        self._clock = clock
+        self._clock, self._reading, self._bare = clock, reading, bare
         self._turn = anyio.Lock()
         self.listeners: list[Callable[[], None]] = []
         """Called after each commit of this process that others may wait for."""
+        self._footing = Footing(self.path) if self.path else None
         self._writer, self._reader = self._sqlite() if self.sqlite else self._postgres()
+
+    @property
+    def name(self) -> str:
+        """Say which database it is, without a secret."""
+        return self.url.set(query={}).render_as_string(hide_password=True)
+
+    @property
+    def explained(self) -> AbstractContextManager[None]:
+        """Turn the driver's errors inside into ours."""
+        return explained(self.name, bare=self._bare)
 
     @property
     def path(self) -> Path | None:
@@ -69,8 +85,10 @@ class Database:
         return Path(self.url.database) if self.sqlite and self.url.database else None
 
     def _sqlite(self) -> tuple[AsyncEngine, AsyncEngine]:
+        # The URI makes no file: one that was removed must not come back empty.
         url = self.url.set(drivername="sqlite+aiosqlite")
-        wal = sqlite3.sqlite_version_info >= SAFE_WAL
+        if self.path is not None:
+            url = url.set(database=uri(self.path, reading=self._reading), query={"uri": "true"})
 
         def engine(begin: str, size: int, *, query_only: bool) -> AsyncEngine:
             made = create_async_engine(
@@ -82,17 +100,7 @@ class Database:
                 connect_args={"timeout": 10},
             )
 
-            @sa.event.listens_for(made.sync_engine, "connect")
-            def connect(connection: Any, _record: object) -> None:
-                # Without this the driver opens transactions by its own rules and loses updates.
-                connection.isolation_level = None
-                cursor = connection.cursor()
-                cursor.execute(f"PRAGMA journal_mode={'WAL' if wal else 'TRUNCATE'}")
-                cursor.execute(f"PRAGMA synchronous={'FULL' if wal else 'EXTRA'}")
-                cursor.execute(f"PRAGMA cache_size={-CACHE_KIB}")
-                cursor.execute("PRAGMA foreign_keys=ON")
-                cursor.execute(f"PRAGMA query_only={'ON' if query_only else 'OFF'}")
-                cursor.close()
+            set_up_sqlite(made.sync_engine, query_only=query_only)
 
             @sa.event.listens_for(made.sync_engine, "begin")
             def start(connection: sa.Connection) -> None:
@@ -100,6 +108,10 @@ class Database:
 
             return made
 
+        if self.path is None:
+            # One connection is all there is of it.
+            alone = engine("BEGIN", 1, query_only=False)
+            return alone, alone
         return engine("BEGIN IMMEDIATE", 1, query_only=False), engine("BEGIN", 4, query_only=True)
 
     def _postgres(self) -> tuple[AsyncEngine, AsyncEngine]:
@@ -118,6 +130,8 @@ class Database:
                     "tcp_user_timeout": 30_000,
                 },
             )
+            if self._bare:
+                without_credentials(engine.sync_engine)
         except ModuleNotFoundError as error:
             raise StoreError(
                 "PostgreSQL needs the psycopg driver",
@@ -131,7 +145,7 @@ class Database:
 
         `quiet` tells no listener: for writes that nobody acts on.
         """
-        with explained(self), anyio.fail_after(WRITE_SECONDS, shield=True):
+        with self.explained, anyio.fail_after(WRITE_SECONDS, shield=True), self._standing():
             async with self._turn_if_alone(), self._writer.begin() as connection:
                 outcome = await work(Tx(connection, await self._now(connection)))
         for listener in () if quiet else self.listeners:
@@ -140,18 +154,33 @@ class Database:
 
     async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work` on one consistent view; it must not write."""
-        with explained(self), anyio.fail_after(WRITE_SECONDS, shield=True):
+        with self.explained, anyio.fail_after(WRITE_SECONDS, shield=True), self._standing():
             async with self._reader.connect() as connection, connection.begin():
                 return await work(Tx(connection, await self._now(connection)))
 
     async def others(self) -> int:
         """Return a number that another process's commit changes, and none of ours; SQLite only."""
-        with anyio.fail_after(WRITE_SECONDS, shield=True), explained(self):
+        with anyio.fail_after(WRITE_SECONDS, shield=True), self.explained:
             # As the connection sees it that all our writes go through: its own it does not count.
             async with self._turn, self._writer.connect() as connection:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 ((version,),) = await driver.execute_fetchall("PRAGMA data_version")
                 return int(version)
+
+    @contextmanager
+    def _standing(self) -> Iterator[None]:
+        """Raise `StoreRemoved` where what is done inside is done to a file that nobody can find any more."""
+        if self._footing is None:
+            yield
+            return
+        self._footing.require()
+        try:
+            yield
+        except Exception:
+            self._footing.require()  # which explains more than what SQLite makes of it
+            raise
+        self._footing.settle()
+        self._footing.require()
 
     @asynccontextmanager
     async def _turn_if_alone(self) -> AsyncIterator[None]:
@@ -195,26 +224,34 @@ class Database:
             raise OSError(f"notifications ended: {type(error).__name__}") from error
 
     async def revision(self) -> str | None:
-        """Return the schema's revision, None for an empty database."""
+        """Return the schema's revision, None for an empty database.
 
-        def read(connection: sa.Connection) -> str | None:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return None
-            found = connection.exec_driver_sql("select version_num from alembic_version").scalar()
-            return None if found is None else str(found)
-
-        with explained(self):
+        Raises `StoreError` where the tables are another program's.
+        """
+        with self.explained:
             async with self._reader.connect() as connection:
-                return await connection.run_sync(read)
+                tables = set(await connection.run_sync(tables_of))
+                if tables and not tables >= OURS:
+                    raise StoreError(
+                        f"{self.name} holds another program's tables ({', '.join(sorted(tables)[:3])}, …); "
+                        "nothing was changed",
+                        hint="name another `database`",
+                    )
+                if not tables:
+                    return None
+                found = await connection.scalar(sa.text("select version_num from alembic_version"))
+                return None if found is None else str(found)
 
     async def require_schema(self) -> None:
         """Raise `SchemaError` where the schema is not this release's."""
         found = await self.revision()
         if found == REVISION:
             return
-        if found is None or found < REVISION:
+        if found is None:
+            raise SchemaError("the database is empty", hint="orchestrator apply, up or db upgrade fills it")
+        if found < REVISION:
             raise SchemaError(
-                f"the database has schema {found or 'none'}, this release needs {REVISION}",
+                f"the database has the older schema {found}, this release needs {REVISION}",
                 hint="orchestrator db upgrade",
             )
         raise SchemaError(
@@ -246,67 +283,3 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-@contextmanager
-def explained(database: Database) -> Iterator[None]:
-    """Turn a driver's error into one that says what to do; it never holds a parameter."""
-    where = database.url.set(query={}).render_as_string(hide_password=True)
-    try:
-        yield
-    except sa.exc.IntegrityError as error:
-        text = _first_line(error)
-        raise StoreError(f"{where}: a row that must be unique is there already: {text}") from error
-    except sa.exc.DBAPIError as error:
-        text = _first_line(error)
-        raise StoreError(f"{where}: {text}", hint=_hint(text)) from error
-    except sa.exc.SQLAlchemyError as error:
-        raise StoreError(f"{where}: {type(error).__name__}") from error
-    except TimeoutError as error:
-        raise StoreError(f"{where}: no answer within {WRITE_SECONDS:.0f} s") from error
-
-
-def _first_line(error: sa.exc.DBAPIError) -> str:
-    # PostgreSQL's further lines hold the values of the row.
-    return next(iter(str(error.orig).splitlines()), type(error.orig).__name__)
-
-
-def _hint(text: str) -> str | None:
-    hints = {
-        "no such table": "orchestrator db upgrade",
-        "readonly": "make the file and its folder writable for this user",
-        "unable to open": "check that the folder exists and is writable",
-        "disk": "free some space; nothing was sent, nothing is lost",
-        "not a database": "this file is something else: name another `database`",
-        "malformed": "restore a backup (`orchestrator db backup` makes them)",
-        "locked": "another process holds it for long; try again",
-        "refused": "is the server running, and the address right?",
-    }
-    return next((hint for part, hint in hints.items() if part in text), None)
-
-
-def prepare_file(path: Path) -> None:
-    """Make an SQLite file's folder (0700, with its own .gitignore) and the file (0600).
-
-    Raises `StoreError` where the file is not ours alone or cannot be made.
-    """
-    try:
-        if not path.parent.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if path.parent.name == ".orchestrator":
-                (path.parent / ".gitignore").write_text("*\n")
-        if not path.exists():
-            # Should another process be quicker, this opens what it made.
-            os.close(os.open(path, os.O_CREAT | os.O_NOFOLLOW | os.O_RDWR, 0o600))
-        mode = path.stat()
-    except OSError as error:
-        raise StoreError(
-            f"cannot make {path}: {error.strerror}",
-            hint="make the folder writable, or name another place with ORCHESTRATOR_DATABASE",
-        ) from error
-    if stat.S_IMODE(mode.st_mode) & 0o077:
-        raise StoreError(
-            f"{path} can be read by others (mode {stat.S_IMODE(mode.st_mode):o})", hint=f"chmod 600 {path}"
-        )
-    if mode.st_uid != os.geteuid():
-        raise StoreError(f"{path} belongs to another user", hint="run as that user")

@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from orchestrator import crashpoint
 from orchestrator.errors import StoreError
-from orchestrator.store.database import REVISION, Database, explained
+from orchestrator.store.database import REVISION, Database
 
 PACKAGED = Path(__file__).parent.parent / "_migrations"
 SOURCE = Path(__file__).parent.parent.parent / "migrations"
@@ -83,7 +83,7 @@ async def _upgrade_sqlite(database: Database) -> None:
             kept.unlink(missing_ok=True)
             await to_thread.run_sync(copy, database.path, kept)
         try:
-            with explained(database):
+            with database.explained:
                 async with engine.begin() as connection:
                     await connection.run_sync(_upgrade_and_check)
         finally:
@@ -127,7 +127,7 @@ async def _upgrade_postgres(database: Database) -> None:
         connect_args={"prepare_threshold": None},
     )
     try:
-        with explained(database):
+        with database.explained:
             async with engine.begin() as connection:
                 await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
                 await connection.run_sync(lambda sync: command.upgrade(config(sync), "head"))

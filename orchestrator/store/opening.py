@@ -1,29 +1,129 @@
-"""Opening a store: the file made, the schema right, everything closed again."""
+"""Opening a store: the right database, ours, with the right schema; and everything closed again."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import anyio
+import structlog
 
 from orchestrator import late
-from orchestrator.store.database import REVISION, Database, prepare_file
+from orchestrator.config.address import Address
+from orchestrator.config.problems import placed
+from orchestrator.errors import ManifestError, StoreAway, StoreRemoved
+from orchestrator.store.database import MEMORY, REVISION, Database
+from orchestrator.store.file import prepare_file, refuse_links, require_ours
 from orchestrator.store.lock import held
 from orchestrator.store.store import Store
+from orchestrator.store.tables import metadata
+
+T = TypeVar("T")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.store")
+
+FIRST_WAIT: Final = 0.5
+LONGEST_WAIT: Final = 15.0
+"""Seconds between two tries to reach a database that is away."""
 
 
 @asynccontextmanager
-async def open_store(url: str, project: str, *, upgrade: bool = True) -> AsyncIterator[Store]:
-    """Open the store of `project`; an SQLite file is made and, unless told not to, upgraded by itself.
+async def open_database(
+    address: Address, *, make: bool = False, reading: bool = False
+) -> AsyncIterator[Database | None]:
+    """Open what `address` names, with no look at what is in it; None for an SQLite file that is not there.
 
-    Raises `SchemaError` where the schema is not this release's.
+    `make` makes that file. Raises `ManifestError` where only a job file names the host, and that is another
+    machine.
     """
-    database = Database(url)
-    if database.path is not None:
-        prepare_file(database.path)
-    async with database:
-        if upgrade and database.sqlite and (await database.revision() or "") < REVISION:
-            await late("store.migrate").upgrade(database)
-        if upgrade:
-            await database.require_schema()
+    if address.stranger is not None and address.file is not None:
+        raise ManifestError(placed(address.file, ("orchestrator", "database"), _strange(address.stranger)))
+    path = address.path
+    if path is not None and not path.exists() and held(path):
+        raise StoreRemoved(
+            f"{path}: the file was removed while a daemon uses it",
+            hint="stop the daemon, put the file back or restore a backup, and restart it",
+        )
+    if path is not None and make:
+        prepare_file(path, below=address.root)
+    elif path is not None:
+        refuse_links(path, below=address.root)
+        if not path.exists():
+            yield None
+            return
+        require_ours(path)
+    async with Database(address.url, reading=reading, bare=address.file is not None) as database:
+        yield database
+
+
+def _strange(host: str) -> str:
+    return (
+        f"only this file names the host {host}, and a file may be anybody's: --allow-database-host {host} "
+        "or ORCHESTRATOR_DATABASE"
+    )
+
+
+@asynccontextmanager
+async def open_store(address: Address, project: str, *, patient: bool = False) -> AsyncIterator[Store]:
+    """Open the store of `project`; an empty database gets its schema, an older SQLite file is upgraded.
+
+    `patient` waits for a database that is away. Raises `SchemaError` where the schema is not this release's.
+    """
+    async with open_database(address, make=True) as database:
+        assert database is not None  # noqa: S101 - it was made
+        await (outlast(lambda: _ready(database)) if patient else _ready(database))
         yield Store(database, project)
+
+
+async def _ready(database: Database) -> None:
+    found = await database.revision()
+    if found is None or (database.sqlite and found < REVISION):
+        await late("store.migrate").upgrade(database)
+    await database.require_schema()
+
+
+@asynccontextmanager
+async def read_store(
+    address: Address | None, project: str, *, waiting: Callable[[], None] | None = None
+) -> AsyncIterator[Store]:
+    """Open the store of `project` to read it: nothing is made, also where nothing can be written.
+
+    Without an address, and where there is no database or nothing in it, the store is empty; with `waiting`,
+    which is called once, it is waited for.
+    """
+    while address is not None:
+        async with open_database(address, reading=True) as database:
+            if database is not None and await database.revision() is not None:
+                await database.require_schema()
+                yield Store(database, project)
+                return
+        if waiting is None:
+            break
+        waiting()
+        waiting = _silent
+        await anyio.sleep(FIRST_WAIT)
+    async with Database(MEMORY) as database:
+        await database.write(lambda tx: tx.connection.run_sync(metadata.create_all))
+        yield Store(database, project)
+
+
+def _silent() -> None:
+    """Say nothing."""
+
+
+async def outlast(work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work`, again and again while the database is away; says so once, and once that it is back."""
+    wait = 0.0
+    while True:
+        try:
+            done = await work()
+        except StoreAway as error:
+            if not wait:
+                log.warning("store.away", error=error.message, hint=error.hint, doing="waiting for it")
+        else:
+            if wait:
+                log.info("store.back")
+            return done
+        wait = min(wait * 2 or FIRST_WAIT, LONGEST_WAIT)
+        await anyio.sleep(wait)
 
 
 async def daemon_runs(store: Store) -> bool:

@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -141,7 +141,7 @@ def test_a_database_of_a_newer_schema(place: Place) -> None:
 
 def test_a_database_that_is_none(place: Place) -> None:
     place.write(cartesia("voice"))
-    place("plan")
+    place("db", "upgrade")
     path = place.folder / ".orchestrator" / "state.db"
     path.write_bytes(b"not a database, whatever its name is" * 100)
     for found in place.together(("plan",), ("apply", "-y"), ("up",), ("status",), ("db", "check"), code=1):
@@ -152,7 +152,7 @@ def test_a_database_that_is_none(place: Place) -> None:
 
 def test_a_database_that_others_can_read(place: Place) -> None:
     place.write(cartesia("voice"))
-    place("plan")
+    place("db", "upgrade")
     path = place.folder / ".orchestrator" / "state.db"
     path.chmod(0o644)
     assert f"chmod 600 {path}" in place("apply", "-y", code=1).err
@@ -162,7 +162,7 @@ def test_a_database_that_others_can_read(place: Place) -> None:
 def test_a_database_that_does_not_answer(place: Place) -> None:
     place.write(cartesia("voice"))
     place.env["ORCHESTRATOR_DATABASE"] = "postgresql://nobody:hidden-word@127.0.0.1:9/none"
-    for found in place.together(("plan",), ("up",), ("status",), ("db", "upgrade"), code=1):
+    for found in place.together(("plan",), ("apply",), ("status",), ("db", "upgrade"), code=1):
         assert "hint:" in found.err
         assert "hidden-word" not in found.err
     assert place.ledger().requests == []
@@ -236,7 +236,7 @@ def fill(path: Path) -> None:
 
 def test_no_room_for_a_file_that_grows(place: Place) -> None:
     place.write(cartesia("voice"))
-    place("plan")
+    place("db", "upgrade")
     limit = shutil.which("prlimit")
     if limit is None:
         pytest.skip("there is no prlimit")
@@ -256,11 +256,33 @@ def test_a_read_only_folder(place: Place) -> None:
     with mounted(outside, "size=1m"):
         shutil.copy(place.write(cartesia("voice")), outside)
         subprocess.run(["mount", "-o", "remount,ro", outside], check=True)
-        for found in place.together(("-C", str(outside), "plan"), ("-C", str(outside), "up"), code=1):
+        where = ("-C", str(outside))
+        for found in place.together((*where, "apply", "-y"), (*where, "up"), code=1):
             assert "cannot make" in found.err
             assert "ORCHESTRATOR_DATABASE" in found.err
-        place("-C", str(outside), "validate")
+        place.together((*where, "validate"), (*where, "plan"), (*where, "status"), (*where, "events"))
         assert place.ledger().requests == []
+
+
+@AS_ROOT
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_a_database_in_a_read_only_folder_is_read(place: Place, journal: str) -> None:
+    place.write(cartesia("voice"))
+    place("apply", "-y")
+    outside = place.folder.parent / "locked"
+    outside.mkdir()
+    with mounted(outside, "size=3m"):
+        shutil.copytree(place.folder, outside / "place")
+        state = outside / "place" / ".orchestrator" / "state.db"
+        with closing(sqlite3.connect(state)) as connection:
+            connection.execute(f"pragma journal_mode={journal}")
+        subprocess.run(["mount", "-o", "remount,ro", outside], check=True)
+        where = ("-C", str(outside / "place"))
+        calls = (("plan",), ("status",), ("show", "voice"), ("events",), ("why", "voice"), ("db", "check"))
+        found = place.together(*((*where, *call) for call in calls))
+        assert "0 to create" in found[0].out
+        assert "voice" in found[1].out
+        assert "writable" in place(*where, "apply", "-y", code=1).err
 
 
 @AS_ROOT
@@ -269,7 +291,7 @@ def test_a_state_folder_that_became_read_only(place: Place) -> None:
     state = place.folder / ".orchestrator"
     state.mkdir(mode=0o700)
     with mounted(state, "size=3m,mode=0700"):
-        place("plan")
+        place("db", "upgrade")
         subprocess.run(["mount", "-o", "remount,ro", state], check=True)
         for found in place.together(("apply", "-y"), ("up",), code=1):
             assert "writable" in found.err

@@ -198,9 +198,9 @@ def test_where_the_files_are(place: Place) -> None:
 def test_the_environment_overrides_settings(place: Place) -> None:
     place.write(cartesia("voice"), settings='database = "sqlite:///named.db"\nmax_new_runs = 3')
     other = {"ORCHESTRATOR_DATABASE": "sqlite:///other.db", "ORCHESTRATOR_MAX_NEW_RUNS": "7"}
-    place("plan")
+    place("db", "upgrade")
     assert (place.folder / "named.db").exists()
-    place("plan", env=other)
+    place("db", "upgrade", env=other)
     assert (place.folder / "other.db").exists()
     found = place("config", "show", "--json", env=other).json["settings"]
     assert found["max_new_runs"] == 7

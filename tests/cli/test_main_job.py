@@ -130,7 +130,7 @@ def promoted(place: Place, job: dict[str, object]) -> None:
 
 def test_the_state_is_for_its_owner_alone(place: Place) -> None:
     place.write(cartesia("voice"))
-    place("plan")
+    place("db", "upgrade")
     folder = place.folder / ".orchestrator"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert (folder / ".gitignore").read_text() == "*\n"

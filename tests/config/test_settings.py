@@ -91,7 +91,7 @@ def test_a_password_may_stand_in_the_environment_alone(url: str) -> None:
     assert problems(f"[orchestrator]\ndatabase = '{url}'") == [
         (
             "jobs.toml:2:12: orchestrator.database: an address in a job file must not contain a password, "
-            "use PGPASSWORD or ~/.pgpass"
+            "set ORCHESTRATOR_DATABASE instead"
         )
     ]
     found = settings(ORCHESTRATOR_DATABASE=url)

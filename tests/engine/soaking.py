@@ -76,7 +76,7 @@ async def soak(url: str, warm: int, laps: int, seconds: float) -> None:
 
     manifest = load([file], kinds(), env)
     async with (
-        open_store(manifest.settings.database, "soak") as store,
+        open_store(manifest.settings.address, "soak") as store,
         open_engine(manifest, store, env) as engine,
         anyio.create_task_group() as tasks,
     ):

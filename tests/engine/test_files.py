@@ -12,7 +12,8 @@ from orchestrator.config.load import load
 from orchestrator.config.manifest import Kinds, Manifest
 from orchestrator.engine.files import JobFiles
 from orchestrator.engine.ticks import Bell
-from orchestrator.store.database import Database, Tx, prepare_file
+from orchestrator.store.database import Database, Tx
+from orchestrator.store.file import prepare_file
 
 HEAD = '[orchestrator]\nproject = "acme"\n'
 

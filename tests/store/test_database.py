@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import SchemaError, StoreError
 from orchestrator.store.commit import notify
-from orchestrator.store.database import CACHE_KIB, CHANNEL, REVISION, SAFE_WAL, Database, Tx, prepare_file
+from orchestrator.store.database import CHANNEL, REVISION, Database, Tx
+from orchestrator.store.driver import CACHE_KIB, SAFE_WAL
+from orchestrator.store.file import prepare_file
 from orchestrator.store.rows import run_values
 from orchestrator.store.store import Store
 from orchestrator.store.tables import UTCDateTime, accounts, runs
@@ -271,8 +273,11 @@ def test_a_file_that_others_may_touch_is_refused(tmp_path: Path, mode: int) -> N
 def test_a_place_where_no_file_can_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    for path in (tmp_path / "file" / "state.db", tmp_path / "link"):
-        with pytest.raises(StoreError, match="cannot make"):
+    for path, said in (
+        (tmp_path / "file" / "state.db", "cannot make"),
+        (tmp_path / "link", "is a symbolic link"),
+    ):
+        with pytest.raises(StoreError, match=said):
             prepare_file(path)
     assert not (tmp_path / "nowhere").exists()
 

@@ -20,31 +20,31 @@ from orchestrator.errors import OrchestratorError, near
 from orchestrator.signals import end_at_once
 
 COMMANDS = {
-    "demo": "The whole thing in one minute, with no account.",
+    "demo": "See everything work in one minute, with no account.",
     "init": "Write a starter jobs.toml and its schema.",
     "validate": "Check the job files, offline.",
     "plan": "Show what would change, and why.",
     "apply": "Show the plan, ask, record it, submit.",
     "up": "Run the daemon: buy what the files declare, poll, fire hooks.",
-    "status": "Show the jobs and where they stand.",
-    "show": "Show all that is known of one job.",
-    "why": "Say why a job stands where it does, and what comes next.",
+    "status": "Show the state of each job.",
+    "show": "Show everything known about one job.",
+    "why": "Explain a job's state, and what happens next.",
     "events": "List what happened, oldest first.",
-    "watch": "Follow the jobs as they move.",
+    "watch": "Follow the jobs as they change.",
     "wait": "Wait until jobs are done.",
-    "cancel": "Ask for the end of a job's run.",
+    "cancel": "Ask the provider to stop a job's run.",
     "retry": "Buy another attempt of a job that failed.",
-    "import": "Let a job stand by a fine-tune that exists.",
-    "resolve": "Decide about a run whose answer was lost.",
-    "audit": "Show what each account holds that no job knows.",
-    "providers": "Show what each provider can do, and how its account stands.",
-    "doctor": "Try whether everything works here.",
-    "hooks": "Try hooks, see deliveries, make a secret.",
+    "import": "Bind a job to an existing fine-tune.",
+    "resolve": "Decide what to do about a run whose answer was lost.",
+    "audit": "List what each account holds that belongs to no job.",
+    "providers": "Show what each provider can do, and the state of each account.",
+    "doctor": "Check whether everything works here.",
+    "hooks": "Test hooks, see deliveries, make a secret.",
     "db": "Upgrade, check or back up the database.",
     "sandbox": "Serve the emulated providers.",
     "explain": "Say what an error means, with an example and its cure.",
     "schema": "Print the job file's JSON Schema.",
-    "config": "Show the settings that are in force.",
+    "config": "Show the settings in force.",
     "completion": "Print a shell's completion script.",
     "version": "Print the version.",
 }
@@ -55,8 +55,8 @@ EXIT_INTERRUPTED = 130
 OS_HINTS = {
     errno.ENOSPC: "free some space; what is recorded is not lost",
     errno.EDQUOT: "free some space; what is recorded is not lost",
-    errno.EROFS: "make it writable for this user, or name another place with ORCHESTRATOR_DATABASE",
-    errno.EACCES: "make it writable for this user, or name another place with ORCHESTRATOR_DATABASE",
+    errno.EROFS: "make it writable for this user, or set another place with ORCHESTRATOR_DATABASE",
+    errno.EACCES: "make it writable for this user, or set another place with ORCHESTRATOR_DATABASE",
 }
 
 
@@ -118,7 +118,7 @@ class Commands(click.Group):
 @common
 @click.pass_context
 def cli(ctx: click.Context, /, **given: Any) -> None:
-    """Declare hosted fine-tunes in jobs.toml; never buy one twice, never lose one, always hear of it.
+    """Declare hosted fine-tunes in jobs.toml; never buy one twice, never lose one, always be told.
 
     \b
     orchestrator demo      see it work, with no account

@@ -102,5 +102,5 @@ class Following:
         if failed:
             said.append(f"Why, in full: orchestrator why {failed[0]}")
         if left:
-            said.append(f"What is at a provider goes on there; come back with: {self._again}")
+            said.append(f"Runs at a provider continue there; come back with: {self._again}")
         return "\n".join(said)

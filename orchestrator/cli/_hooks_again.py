@@ -20,11 +20,13 @@ DECLINED = 3
 
 @click.command("redeliver")
 @click.argument("delivery", metavar="[ID]", required=False)
-@click.option("--dead", is_flag=True, help="All that were given up.")
-@click.option("--since", type=DURATION, help="All of so long, such as 2d; with --hook what it missed too.")
-@click.option("--hook", help="Only this hook's; alone: what waits for it, now.")
-@click.option("--to", "heir", help="Give what waits for --hook to this hook instead.")
-@click.option("--new-id", is_flag=True, help="Under new ids, for receivers that skip what they have seen.")
+@click.option("--dead", is_flag=True, help="All deliveries that were given up.")
+@click.option(
+    "--since", type=DURATION, help="All since this long ago, such as 2d; with --hook also what it missed."
+)
+@click.option("--hook", help="Only this hook's; given alone: send what waits for it now.")
+@click.option("--to", "heir", help="Send what waits for --hook to this hook instead.")
+@click.option("--new-id", is_flag=True, help="Use new ids, for receivers that skip what they have seen.")
 @app
 def redeliver(
     app: App,
@@ -38,7 +40,7 @@ def redeliver(
 ) -> int:
     """Send deliveries again, oldest first: the same bytes under the same id.
 
-    A hook that was switched off is switched on by it.
+    This also switches a hook on again that was switched off.
     """
     _check(delivery, dead=dead, since=since, hook=hook, heir=heir)
     length = None if since is None else timedelta(seconds=since)
@@ -57,7 +59,7 @@ def redeliver(
             found = await store.replay.again(choice, new_id=new_id)
             if delivery is not None and not found:
                 hint = "orchestrator hooks log"
-                raise UsageError(f"no delivery {delivery} is known, or it is under way", hint=hint)
+                raise UsageError(f"no such delivery: {delivery}; or it is being sent right now", hint=hint)
             _print(app, found, filled)
             await _tell(app, store)
         return 0
@@ -70,11 +72,11 @@ def _check(
 ) -> None:
     many = dead or since is not None
     if delivery is None and not many and hook is None:
-        raise click.UsageError("What to send again: an ID, --dead, --since D or --hook NAME.")
+        raise click.UsageError("Say what to send again: an ID, --dead, --since D or --hook NAME.")
     if delivery is not None and (many or hook is not None):
-        raise click.UsageError("An ID stands alone.")
+        raise click.UsageError("An ID cannot be combined with other options.")
     if heir is not None and (hook is None or many):
-        raise click.UsageError("--to goes with --hook alone.")
+        raise click.UsageError("--to needs --hook, and no other option.")
 
 
 def undeclared(hook: str, manifest: Manifest, gone: Iterable[str] = (), *, also: str = "") -> UnknownName:
@@ -86,7 +88,7 @@ def undeclared(hook: str, manifest: Manifest, gone: Iterable[str] = (), *, also:
 
 async def _known(store: Store, manifest: Manifest, hook: str) -> None:
     if hook not in manifest.hooks and not await store.outbox.log(hook=hook, most=1):
-        raise undeclared(hook, manifest, also=", and none was ever told")
+        raise undeclared(hook, manifest, also=", and none was ever notified")
 
 
 async def _fill(store: Store, manifest: Manifest, hook: str, since: timedelta) -> int:
@@ -101,7 +103,7 @@ async def _hand_over(app: App, store: Store, manifest: Manifest, hook: str, heir
     if heir not in manifest.hooks:
         raise undeclared(heir, manifest)
     count = await store.replay.hand_over(hook, heir)
-    app.say(f"{count} that waited for {hook} go to {heir}.")
+    app.say(f"{count} that waited for {hook} will go to {heir}.")
     await _tell(app, store)
     return 0
 
@@ -119,7 +121,7 @@ def _print(app: App, found: Sequence[tuple[str, str]], filled: int) -> None:
 
 async def _tell(app: App, store: Store) -> None:
     if not await app.daemon_runs(store):
-        app.say("Nothing sends them yet: orchestrator up")
+        app.say("No daemon is running to send them: orchestrator up")
 
 
 @click.command("drop")
@@ -127,7 +129,7 @@ async def _tell(app: App, store: Store) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @app
 def drop(app: App, *, hook: str, yes: bool) -> int:
-    """Give up what waits for a hook, such as one that left the files; it stays in the log as dropped."""
+    """Give up what waits for a hook, such as one removed from the files; the log keeps it as dropped."""
 
     async def work() -> int:
         async with app.store(app.settings()) as store:

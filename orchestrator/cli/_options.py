@@ -12,10 +12,10 @@ FORMS = ("table", "wide", "json", "jsonl", "name")
 HOSTS_HELP = "Trust this host, which a job file names, with the database's password."
 OPTIONS = (
     click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="A job file or a folder."),
-    click.option("-C", "directory", metavar="DIR", help="Go to this folder first."),
+    click.option("-C", "directory", metavar="DIR", help="Change to this folder first."),
     click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account."),
     click.option("--allow-database-host", "hosts", multiple=True, metavar="HOST", help=HOSTS_HELP),
-    click.option("-o", "--output", type=click.Choice(FORMS), help="How to print."),
+    click.option("-o", "--output", type=click.Choice(FORMS), help="The output format."),
     click.option("--json", "as_json", is_flag=True, help="The same as -o json."),
     click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for."),
     click.option("-v", "--verbose", count=True, help="Log more; twice for everything."),

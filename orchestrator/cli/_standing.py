@@ -23,7 +23,7 @@ REASONS = {
     Reason.PARKED: "its answer was lost; you decide: orchestrator why {job}",
     Reason.CONFLICT: "several fine-tunes could be it; you decide: orchestrator why {job}",
     Reason.CREDENTIALS: "waits for the credentials of {provider}",
-    Reason.LIMIT: "waits for a free place at {provider}",
+    Reason.LIMIT: "waits, since max_running of {provider} is reached",
     Reason.HELD: "held",
     Reason.NEEDS: "waits for another job",
 }
@@ -73,5 +73,5 @@ def sentence(job: Mapping[str, Any]) -> str:
     if job["cancel_requested"] and " requested" not in (job["message"] or ""):
         parts.append("cancel requested")
     if not job["managed"]:
-        parts.append("in no file any more")
+        parts.append("in no job file any more")
     return "; ".join(parts)

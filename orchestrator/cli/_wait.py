@@ -70,7 +70,7 @@ async def settle(
             if needs_credentials and all(one.run and one.run.reason is Reason.CREDENTIALS for one in left):
                 return 4
             await anyio.sleep(LOOK_SECONDS)
-    app.say("waited too long; the runs go on: orchestrator status")
+    app.say("timed out; the runs continue: orchestrator status")
     return 3
 
 
@@ -100,4 +100,4 @@ def differences(app: App, declared: Mapping[str, object], there: Mapping[str, ob
     """Say where what the provider has is not what was asked for, before a person takes it in."""
     for key, value in there.items():
         if key in declared and declared[key] != value:
-            app.say(f"  {key} differs: declared {plain(declared[key])}, there {plain(value)}")
+            app.say(f"  {key} differs: declared {plain(declared[key])}, at the provider {plain(value)}")

@@ -33,7 +33,7 @@ HOOK_SECONDS = 10
 @click.argument("planfile", required=False, type=click.Path(path_type=Path))
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", is_flag=True, help="Wait until the jobs of the plan are done.")
-@click.option("--timeout", type=DURATION, help="How long to wait, such as 2h30m; the runs go on.")
+@click.option("--timeout", type=DURATION, help="How long to wait, such as 2h30m; the runs continue.")
 @click.option("--again", is_flag=True, help="Also buy work that a run no job claims was bought for.")
 @app
 def command(
@@ -41,8 +41,8 @@ def command(
 ) -> int:
     """Show the plan, ask, record it, submit.
 
-    Where a daemon is running it records only, and the daemon submits at once. PLANFILE, of `plan --out`,
-    is refused where the files or the runs have moved on since.
+    If a daemon is running, it only records, and the daemon submits at once. PLANFILE, from `plan --out`,
+    is refused if the files or the runs have changed since.
     """
     saved = load(app.cwd / planfile) if planfile is not None else None
 
@@ -61,10 +61,12 @@ def command(
                 await store.accounts.reconsider(*engine.manifest.accounts)
                 names = await _concerned(store, writes, manifest)
                 if names and not writes.runs:
-                    app.say(f"Going on with {count(len(names), 'job')} of earlier: {', '.join(names[:5])}")
+                    app.say(
+                        f"Continuing with {count(len(names), 'job')} from earlier: {', '.join(names[:5])}"
+                    )
                 daemon = await app.daemon_runs(store)
                 if daemon and not plan.empty:
-                    app.say("Recorded; the daemon submits." if writes.runs else "Recorded.")
+                    app.say("Recorded; the daemon will submit it." if writes.runs else "Recorded.")
                 code = await _carry_out(app, engine, names, daemon=daemon, wait=wait, timeout=timeout)
             if app.output in ("json", "jsonl"):
                 app.out(document(report.plan(plan) | await report.status(store, manifest.settings)))
@@ -122,7 +124,7 @@ async def _told(app: App, store: Store, names: Sequence[str]) -> int:
         elif found.status is Status.FAILED:
             code = code or 1
     if names and code == 0:
-        app.say("Nothing watches them yet: `orchestrator up` polls and fires hooks.")
+        app.say("No daemon is watching them: `orchestrator up` polls and fires hooks.")
     return code
 
 

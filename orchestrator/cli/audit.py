@@ -35,13 +35,13 @@ COLUMNS = (
 def command(
     app: App, *, accounts: tuple[str, ...], cancel_id: str | None, delete_id: str | None, yes: bool
 ) -> int:
-    """Show what each account holds that no job knows: fine-tunes and datasets.
+    """List what each account holds that belongs to no job: fine-tunes and datasets.
 
     Reads every account to the end and changes nothing, unless told to cancel or delete one. What belongs
     to a job is taken over with `orchestrator import JOB ID`. Datasets are only shown.
     """
     if cancel_id and delete_id:
-        raise click.UsageError("say one of --cancel ID, --delete ID")
+        raise click.UsageError("use either --cancel ID or --delete ID")
 
     async def work() -> int:
         manifest = app.manifest()
@@ -92,7 +92,7 @@ def _print(app: App, found: Audit) -> None:
     for name, count in found.looked_at.items():
         strange = sum(1 for one in found.findings if one.account == name)
         app.say(
-            f"{name}: looked at {number(count, 'fine-tune')}; {number(strange, 'thing')} that no job knows"
+            f"{name}: read {number(count, 'fine-tune')}; {number(strange, 'thing')} that belong to no job"
         )
     for name, message in errors.items():
         app.say(f"{name}: could not be read to the end: {plain(message)}")
@@ -103,9 +103,11 @@ async def _end(
 ) -> int:
     finding = next((one for one in found.findings if one.id == remote_id), None)
     if finding is None:
-        raise UsageError(f"{remote_id} is not among what no job knows", hint="orchestrator audit")
+        raise UsageError(
+            f"{remote_id} is not in the list of what belongs to no job", hint="orchestrator audit"
+        )
     if finding.what == "dataset":
-        raise UsageError(f"{remote_id} is a dataset", hint=f"delete it at {finding.account} itself")
+        raise UsageError(f"{remote_id} is a dataset", hint=f"delete it in the console of {finding.account}")
     how = "cancel" if cancel_id else "delete"
     lane = await engine.lane(finding.account)
     if not lane.provider.can(how):

@@ -18,9 +18,9 @@ DECLINED = 3
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @app
 def command(app: App, *, job: str, delete: bool, yes: bool) -> int:
-    """Ask for the end of a job's run. It never deletes, unless told to.
+    """Ask the provider to stop a job's run. It never deletes, unless told to.
 
-    Where a provider has no cancel, it says so, and that billing goes on.
+    If a provider has no cancel, it says so, and that billing continues.
     """
 
     async def work() -> int:
@@ -53,4 +53,4 @@ def _stands(found: Run, how: str, *, daemon: bool) -> str:
         return f"{found.status}: {plain(found.message)}"
     if found.status.final:
         return found.status
-    return f"{found.status}: {how} requested" + ("; the daemon sees to it" if daemon else "")
+    return f"{found.status}: {how} requested" + ("; the daemon will do it" if daemon else "")

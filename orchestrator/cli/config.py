@@ -16,7 +16,7 @@ from orchestrator.store.database import Database
 
 @click.group("config")
 def command() -> None:
-    """Show the settings that are in force."""
+    """Show the settings in force."""
 
 
 @command.command("show")

@@ -54,7 +54,7 @@ def current(app: App) -> int:
 @command.command("check")
 @app
 def check(app: App) -> int:
-    """Say whether the schema is this release's and the file is sound; 1 where it is not."""
+    """Say whether the schema is this release's and the file is sound; exits with 1 if not."""
 
     async def work() -> int:
         async with open_database(app.settings().address, reading=True) as database:
@@ -85,7 +85,7 @@ def backup(app: App, *, file: Path) -> int:
                 raise UsageError("PostgreSQL has its own tools", hint="pg_dump")
             target = app.cwd / file
             if target.exists():
-                raise UsageError(f"{target} is there already", hint="name another file")
+                raise UsageError(f"{target} already exists", hint="name another file")
             prepare_file(target)
             await anyio.to_thread.run_sync(_copy, source, target)
         app.say(f"saved to {target}")

@@ -47,10 +47,10 @@ EXPECTED = {
 
 
 @click.command("demo")
-@click.option("--keep", is_flag=True, help="Leave the demo's folder behind, to look around in.")
+@click.option("--keep", is_flag=True, help="Keep the demo's folder, to look around in.")
 @app
 def command(app: App, *, keep: bool) -> int:
-    """See the whole thing in one minute, with no account: plan, apply, poll, hooks.
+    """See everything work in one minute, with no account: plan, apply, poll, hooks.
 
     It runs the example's jobs against the built-in sandbox, in a folder of its own. Nothing is bought.
     """
@@ -71,7 +71,7 @@ def command(app: App, *, keep: bool) -> int:
             return run(lambda: _show(inner, receiver))
     finally:
         if keep:
-            app.say(f"Left in {folder}")
+            app.say(f"The demo's folder is {folder}")
         else:
             _remove(folder)
 
@@ -112,7 +112,7 @@ async def _show(app: App, receiver: Receiver) -> int:
             await apply(store, engine.manifest, registry(), plan, engine.routing)
             with daemon_lock(store), anyio.move_on_after(LONGEST_SECONDS):
                 await _until_settled(app, engine, store)
-        app.say(_title("What the hooks got"))
+        app.say(_title("What the hooks received"))
         for kind, job in receiver.verified:
             app.say(f"  webhook  {kind:<14} {job}: signature verified")
         for delivery in await store.outbox.log(hook="promote"):
@@ -151,7 +151,7 @@ def _heard(receiver: Receiver) -> bool:
 
 def _end(app: App, fine: bool) -> int:
     if not fine:
-        app.say("\nThis is not how the demo should end: something is wrong with this installation.")
+        app.say("\nThe demo did not end as it should: something is wrong with this installation.")
         return 1
     app.say(_title("Now your own:"))
     app.say("  orchestrator init                     writes a starter jobs.toml here")

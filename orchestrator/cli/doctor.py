@@ -42,7 +42,7 @@ class Finding:
 @click.command("doctor")
 @app
 def command(app: App) -> int:
-    """Try everything that the job files name: database, credentials, providers, hooks.
+    """Check everything that the job files name: database, credentials, providers, hooks.
 
     It buys and sends nothing. Each provider is asked for one page of its listing; each hook's secret or
     program is looked up.
@@ -153,16 +153,22 @@ async def _database(store: Store) -> Finding:
     detail = f"schema {await database.revision()}"
     if database.sqlite:
         slow = sqlite3.sqlite_version_info < SAFE_WAL
-        detail += f", SQLite {sqlite3.sqlite_version}" + (" without WAL, which is not safe there" * slow)
+        detail += f", SQLite {sqlite3.sqlite_version}" + (
+            " with the rollback journal (WAL needs 3.51.3 or later)" * slow
+        )
     return Finding(what="database", name=name, detail=detail)
 
 
 async def _daemon(store: Store) -> Finding:
     seen = await store.daemons.latest()
     if seen is not None and seen.fresh:
-        return Finding(what="daemon", name=seen.host, detail=f"runs, pid {seen.pid}")
+        return Finding(what="daemon", name=seen.host, detail=f"running, pid {seen.pid}")
     return Finding(
-        what="daemon", name="-", state="warning", detail="none runs: nobody polls", hint="orchestrator up"
+        what="daemon",
+        name="-",
+        state="warning",
+        detail="not running, so nothing is polled",
+        hint="orchestrator up",
     )
 
 

@@ -27,14 +27,14 @@ COLUMNS = (
 
 @click.command("events")
 @click.argument("job", required=False)
-@click.option("--follow", is_flag=True, help="Go on with what happens from now on.")
+@click.option("--follow", is_flag=True, help="Keep printing new events.")
 @click.option("--after", type=int, help="Only those after this id.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
     default=1000,
     show_default=True,
-    help="The latest so many; with --after the first.",
+    help="At most this many: the latest, or with --after the first.",
 )
 @app
 def command(app: App, *, job: str | None, follow: bool, after: int | None, limit: int) -> int:

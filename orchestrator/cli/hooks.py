@@ -42,7 +42,7 @@ HEARD = (
 
 @click.group("hooks")
 def command() -> None:
-    """Try hooks, see deliveries, send them again, make a secret."""
+    """Test hooks, see deliveries, send them again, make a secret."""
 
 
 command.add_command(redeliver)
@@ -63,7 +63,7 @@ def secret() -> None:
     default="job.succeeded",
     show_default=True,
     metavar="EVENT",
-    help="What the example tells: job.failed, provider.paused, …",
+    help="The example's event: job.failed, provider.paused, …",
 )
 @click.option("--dry-run", is_flag=True, help="Send nothing; print exactly what would be sent.")
 @app
@@ -116,11 +116,15 @@ async def _show(app: App, hook: Hook, made: Delivery) -> int:
 @command.command("log")
 @click.option("--hook", help="Only this hook's.")
 @click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="The latest so many."
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=1000,
+    show_default=True,
+    help="At most this many, the latest.",
 )
 @app
 def log(app: App, *, hook: str | None, limit: int) -> int:
-    """List deliveries, oldest first: sent, waiting, dead; and say which hooks do not hear."""
+    """List deliveries, oldest first: sent, waiting, dead; and say which hooks are in trouble."""
 
     async def work() -> int:
         async with app.reading(app.settings()) as store:
@@ -164,7 +168,7 @@ def _when(delivery: Delivery) -> str:
 @click.argument("job")
 @app
 def explain(app: App, *, job: str) -> int:
-    """Say which hooks hear of a job, which were told of each event, and why or why not."""
+    """Say which hooks a job notifies, which got each event, and why or why not."""
 
     async def work() -> int:
         manifest = app.manifest()
@@ -187,7 +191,9 @@ def explain(app: App, *, job: str) -> int:
 def _print(app: App, found: Mapping[str, Any]) -> None:
     outlook = [(one["hook"], *_outlook(one)) for one in found["hooks"]]
     if outlook:
-        app.rows((Column("hook", cut=True), Column("hears"), Column("what, or why not", wrap=True)), outlook)
+        app.rows(
+            (Column("hook", cut=True), Column("hears"), Column("events, or why none", wrap=True)), outlook
+        )
     else:
         app.say("No hook is declared.")
     rows = [

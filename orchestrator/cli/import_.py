@@ -26,7 +26,7 @@ DECLINED = 3
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @app
 def command(app: App, *, job: str, remote_id: str, yes: bool) -> int:
-    """Let a declared job stand by a fine-tune that exists, so that it is not bought again.
+    """Bind a declared job to an existing fine-tune, so that it is not bought again.
 
     REMOTE_ID is the provider's id, or the id of a run that no job file declares any more.
     """
@@ -85,10 +85,10 @@ async def _ours(store: Store, job: Job, remote_id: str) -> Run | None:
 async def _take_over(app: App, store: Store, job: Job, found: Run, *, yes: bool) -> int:
     app.say(f"{found.remote_id or found.id} of {found.job} is {found.status}.")
     differences(app, job.spec, found.spec)
-    if not await confirm(app, f"Let {job.name} stand by it?", yes=yes):
+    if not await confirm(app, f"Bind {job.name} to it?", yes=yes):
         return DECLINED
     await store.decisions.take_over(_record(job), found)
-    app.say(f"{job.name} stands by {found.remote_id or found.id}.")
+    app.say(f"{job.name} is now bound to {found.remote_id or found.id}.")
     return 0
 
 
@@ -98,14 +98,14 @@ async def _adopt(app: App, engine: Engine, job: Job, remote_id: str, attempt: in
         raise Missing(f"{job.account} has no {remote_id}")
     app.say(f"{job.account} has {remote_id}: {plain(snapshot.provider_status)}.")
     differences(app, job.spec, snapshot.echo)
-    if not await confirm(app, f"Let {job.name} stand by it?", yes=yes):
+    if not await confirm(app, f"Bind {job.name} to it?", yes=yes):
         return DECLINED
     now = await engine.store.now()
     run = replace(
         new_run(job, engine.store.project, attempt, now, make_id("run")), sent_at=snapshot.created_at or now
     )
     await engine.store.decisions.insert_bound(_record(job), bind(run, snapshot, now), engine.routing)
-    app.say(f"{job.name} stands by {remote_id}.")
+    app.say(f"{job.name} is now bound to {remote_id}.")
     return 0
 
 

@@ -13,7 +13,7 @@ from orchestrator.errors import UsageError
 
 
 @click.command("init")
-@click.option("--force", is_flag=True, help="Write over a jobs.toml that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing jobs.toml.")
 @app
 def command(app: App, *, force: bool) -> int:
     """Write a starter jobs.toml and its schema."""
@@ -22,7 +22,7 @@ def command(app: App, *, force: bool) -> int:
         raise UsageError(f"{folder}: no such folder", hint=f"mkdir {folder}")
     target = folder / "jobs.toml"
     if target.exists() and not force:
-        raise UsageError(f"{target} is there already", hint="--force writes over it")
+        raise UsageError(f"{target} already exists", hint="--force overwrites it")
     starter = files("orchestrator.cli").joinpath("starter.toml").read_text("utf-8")
     _write(target, starter.replace("PROJECT", project_of(folder.resolve())))
     _write(folder / "jobs.schema.json", json.dumps(schema(kinds()), indent=2, sort_keys=True) + "\n")

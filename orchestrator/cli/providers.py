@@ -37,7 +37,7 @@ ACCOUNTS = (
 @click.command("providers")
 @app
 def command(app: App) -> int:
-    """Show what each provider can do, and how the declared accounts stand."""
+    """Show what each provider can do, and the state of the declared accounts."""
 
     async def work() -> int:
         kinds = [_kind(kind) for kind in registry().values()]

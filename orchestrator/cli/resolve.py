@@ -24,13 +24,13 @@ DECLINED = 3
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @app
 def command(app: App, *, job: str, remote_id: str | None, resend: bool, abandon: bool, yes: bool) -> int:
-    """Decide about a run whose answer was lost.
+    """Decide what to do about a run whose answer was lost.
 
-    It is looked for by itself; this is for what could not be found, or was found twice. Look at the
+    The daemon looks for it; this is for what it could not find, or found twice. Look at the
     provider's own console first: --resend buys again what may have been bought.
     """
     if sum((remote_id is not None, resend, abandon)) != 1:
-        raise click.UsageError("say one of --adopt ID, --resend, --abandon")
+        raise click.UsageError("use one of --adopt ID, --resend, --abandon")
 
     async def work() -> int:
         manifest = app.manifest()
@@ -49,13 +49,15 @@ def command(app: App, *, job: str, remote_id: str | None, resend: bool, abandon:
                 await _decide(engine, found, remote_id, resend=resend)
                 await store.accounts.reconsider(found.account)
                 if await app.daemon_runs(store):
-                    app.say("Recorded; the daemon goes on with it.")
+                    app.say("Recorded; the daemon will continue with it.")
                 else:
                     while await engine.send(found.account):
                         pass
             Progress(app).show(await known(store, [job]))
             if remote_id is None:
-                app.say(f"Should {found.account} have made it after all: orchestrator audit {found.account}")
+                app.say(
+                    f"If {found.account} made it after all, this shows it: orchestrator audit {found.account}"
+                )
         return 0
 
     return run(work)
@@ -64,7 +66,7 @@ def command(app: App, *, job: str, remote_id: str | None, resend: bool, abandon:
 def _quote(app: App, found: Run) -> None:
     app.say(f"{found.job}, attempt {found.attempt}, marker {found.marker}, run {found.id}")
     looked = count(found.looks, "time")
-    app.say(f"  sent {age(found.sent_at)} ago to {found.account}; looked for it {looked} in vain")
+    app.say(f"  sent {age(found.sent_at)} ago to {found.account}; looked for {looked}, not found")
     if found.message:
         app.say(f"  {plain(found.message)}")
 
@@ -90,7 +92,7 @@ async def _again(engine: Engine, found: Run) -> None:
     job = engine.manifest.jobs.get(found.job)
     if job is None or (job.account, job.fingerprint) != (found.account, found.fingerprint):
         raise UsageError(
-            f"the files no longer ask for this work of {found.job}",
+            f"the job files no longer ask for this work of {found.job}",
             hint=f"orchestrator resolve {found.job} --abandon",
         )
     await resend(engine, found, job, registry()[found.kind].steps)

@@ -28,7 +28,7 @@ def command(app: App, *, job: str, yes: bool) -> int:
             await repeat(store, declared, before)
             await store.accounts.reconsider(before.account)
             if await app.daemon_runs(store):
-                app.say("Recorded; the daemon submits.")
+                app.say("Recorded; the daemon will submit it.")
                 return 0
             async with app.engine(manifest, store) as engine:
                 while await engine.send(before.account):

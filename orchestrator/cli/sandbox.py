@@ -12,16 +12,20 @@ from orchestrator.sandbox import Options, serve
 
 
 @click.command("sandbox")
-@click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True, help="0: a free one.")
-@click.option("--state", type=click.Path(path_type=Path), help="A file that keeps all of it over restarts.")
-@click.option("--stage-seconds", type=float, default=2.0, show_default=True, help="Length of a stage.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8790, show_default=True, help="0 takes a free one."
+)
+@click.option("--state", type=click.Path(path_type=Path), help="A file that keeps all state across restarts.")
+@click.option(
+    "--stage-seconds", type=float, default=2.0, show_default=True, help="How long a job stays in each status."
+)
 @click.option("--latency-ms", type=float, default=0.0, show_default=True, help="How long each answer takes.")
 @click.option(
     "--clock",
     type=click.Choice(["wall", "manual"]),
     default="wall",
     show_default=True,
-    help="Whose time jobs go by; manual: POST /_sandbox/advance moves it.",
+    help="The clock of the jobs; manual: POST /_sandbox/advance moves it.",
 )
 @app
 def command(
@@ -29,7 +33,7 @@ def command(
 ) -> int:
     """Serve the emulated providers at http://127.0.0.1:PORT/{cartesia,oxen,cloudflare/client/v4,cohere}.
 
-    Any key is accepted. GET /_sandbox/ledger tells what was asked, made and paid; POST /_sandbox/faults
+    Any key is accepted. GET /_sandbox/ledger shows what was asked, made and paid; POST /_sandbox/faults
     makes it misbehave. It listens on loopback only.
     """
 

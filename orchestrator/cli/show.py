@@ -32,7 +32,7 @@ EVENTS = (Column("when"), Column("event"), Column("message", wrap=True))
 @click.argument("job")
 @app
 def command(app: App, *, job: str) -> int:
-    """Show all that is known of one job: its run, earlier attempts, what happened."""
+    """Show everything known about one job: its run, earlier attempts, what happened."""
 
     async def work() -> int:
         settings = app.settings()
@@ -92,7 +92,7 @@ def _facts(shown: Mapping[str, Any], *, exact: bool) -> list[tuple[str, object]]
         ("submitted", when("submitted_at")),
         ("finished", when("finished_at")),
         ("confirmed", when("confirmed_at")),
-        ("managed", "yes" if shown["managed"] else "no, it is in no file any more"),
+        ("managed", "yes" if shown["managed"] else "no, it is in no job file any more"),
     ] + [(key, _text(value)) for key, value in (shown["result"] or {}).items() if key != "model"]
 
 

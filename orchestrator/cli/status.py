@@ -17,7 +17,7 @@ from orchestrator.engine import report
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @app
 def command(app: App, *, jobs: tuple[str, ...]) -> int:
-    """Show the jobs and where they stand, from the database alone."""
+    """Show the state of each job, from the database alone."""
 
     async def work() -> int:
         settings = app.settings()
@@ -67,14 +67,14 @@ def notes(found: Mapping[str, Any], waiting: int) -> list[str]:
 
 HOOK_NOTES = {
     "gone": (
-        "is in no file any more: orchestrator hooks drop {hook} gives up what waits, "
+        "is no longer in any job file: orchestrator hooks drop {hook} gives up what is waiting, "
         "orchestrator hooks redeliver --hook {hook} --to NAME sends it to another"
     ),
-    "off": "is switched off until its table changes, or: orchestrator hooks redeliver --hook {hook}",
+    "off": "is switched off until its table changes, or you run: orchestrator hooks redeliver --hook {hook}",
     "unfit": "cannot work here",
-    "refused": "is refused in the same way each time",
-    "resting": "is left alone for a minute at a time, since its receiver is in trouble",
-    "failing": "fails, and is tried again",
+    "refused": "keeps getting the same refusal",
+    "resting": "is tried only once a minute, since its receiver is in trouble",
+    "failing": "is failing, and being retried",
 }
 
 
@@ -89,17 +89,17 @@ def hook_note(hook: Mapping[str, Any]) -> str:
 
 def _looks(account: Mapping[str, Any]) -> str:
     if account["next_poll_at"] is None:
-        return f"{account['provider']}: not looked at yet"
+        return f"{account['provider']}: not polled yet"
     usual, following = account["poll_interval"], until(account["next_poll_at"])
     following = following if following == "now" else f"in {following}"
     if account["reason"]:  # it fails, so that its interval does not hold
-        return f"{account['provider']}: asked again {following}, else every {usual}{_late(account)}"
-    return f"{account['provider']}: looked at every {usual}, next {following}{_late(account)}"
+        return f"{account['provider']}: polled again {following}, otherwise every {usual}{_late(account)}"
+    return f"{account['provider']}: polled every {usual}, next {following}{_late(account)}"
 
 
 def _late(account: Mapping[str, Any]) -> str:
     late = int(account["poll_lag"] or 0)
-    return f"; a complete look is {late}s late" if late and account["state"] == "stale" else ""
+    return f"; the next complete look is {late}s overdue" if late and account["state"] == "stale" else ""
 
 
 def daemon(beat: Mapping[str, Any] | None) -> str:

@@ -31,7 +31,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 
 @click.command("up")
 @click.option("--until-settled", is_flag=True, help="End when nothing is left to do.")
-@click.option("--timeout", type=DURATION, help="With --until-settled: the longest to work; then exit 3.")
+@click.option(
+    "--timeout", type=DURATION, help="With --until-settled: stop after this long, with exit code 3."
+)
 @click.option("--no-apply", is_flag=True, help="Buy nothing new: leave it to `orchestrator apply`.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before the first purchase.")
 @app
@@ -41,7 +43,7 @@ def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: b
     On a terminal it first shows what it would buy and asks once; no is the same as --no-apply. Then it
     submits, polls, fires hooks and serves the API.
 
-    The first SIGINT or SIGTERM lets what is under way end; the second ends at once.
+    The first SIGINT or SIGTERM lets what is under way finish; the second ends at once.
     """
     configure(app.verbose, quiet=app.quiet, color=app.color_on(sys.stderr), daemon=True)
     signalled: list[int] = []

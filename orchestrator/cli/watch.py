@@ -18,7 +18,7 @@ LOOK_SECONDS = 1.0
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @app
 def command(app: App, *, jobs: tuple[str, ...]) -> int:
-    """Follow the jobs as they move, from the database alone, until Ctrl-C.
+    """Follow the jobs as they change, from the database alone, until Ctrl-C.
 
     On a terminal the table stays in place; elsewhere there is a line for each change.
     """

@@ -25,7 +25,7 @@ MOMENTS = (Column("when"), Column("what", wrap=True))
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @app
 def command(app: App, *, jobs: tuple[str, ...]) -> int:
-    """Say in a sentence why a job stands where it does, what it waits for, and when it is looked at next.
+    """Explain a job's state: why it is in it, what it waits for, and when it is looked at next.
 
     Without a name it says so of every job that is not done yet.
     """
@@ -76,7 +76,7 @@ async def _unrecorded(store: Store, manifest: Manifest, job: str) -> dict[str, A
     """Say what a plan says of a job that is declared but not recorded."""
     plan = await preview(store, manifest, registry())
     reason = next(change.reason for change in plan.changes if change.job == job)
-    sentences = [f"{job} is declared, but nothing of it is recorded yet.", f"The plan for it: {reason}."]
+    sentences = [f"{job} is declared, but not recorded yet.", f"The plan says: {reason}."]
     return {"job": job, "why": sentences, "timeline": []}
 
 

@@ -142,7 +142,7 @@ def _literal_secrets(entry: Entry, model: type[Spec], spec: Mapping[str, Any]) -
         for part in parts:
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None and not isinstance(value, Mapping):
-            message = "a secret must be a reference, not the value itself"
+            message = "a secret is written as a reference, not as a value"
             hint = 'write { env = "NAME" }'
             yield entry.fault("spec", *parts, message=message, hint=hint, code=Code.LITERAL_SECRET)
 

@@ -114,11 +114,11 @@ class SecretRef(BaseModel):
     @classmethod
     def _reference(cls, value: object) -> object:
         if not isinstance(value, dict):
-            raise PydanticCustomError("secret_literal", "a secret must be a reference, not the value itself")
+            raise PydanticCustomError("secret_literal", "a secret is written as a reference, not as a value")
         if "keyring" in value:
             raise PydanticCustomError("secret_keyring", "keyring is not supported yet")
         if isinstance(value.get("env"), str) and looks_secret(value["env"]):
-            raise PydanticCustomError("secret_literal", "env takes the name of a variable, not the value")
+            raise PydanticCustomError("secret_literal", "env takes the name of a variable, not its value")
         return value
 
     @model_validator(mode="after")

@@ -108,7 +108,7 @@ def test_tables_for_people(place: Place) -> None:
 def test_an_account_that_nobody_looked_at_says_so(place: Place) -> None:
     place.write(cartesia("busy", dataset="stuck-me"))
     place("apply", "-y")
-    assert "cartesia: not looked at yet" in place("status").err
+    assert "cartesia: not polled yet" in place("status").err
 
 
 def test_help_of_everything(place: Place) -> None:
@@ -217,7 +217,7 @@ def test_wait(place: Place) -> None:
     place("wait", "busy", "--for", "queued")
     place("wait", "broken", "--for", "succeeded", code=5)
     place("wait", "broken", "--for", "failed")
-    assert "the runs go on" in place("wait", "busy", "--timeout", "300ms", code=3).err
+    assert "the runs continue" in place("wait", "busy", "--timeout", "300ms", code=3).err
     waiting = place.start("wait", "busy")
     place.until(lambda: "running" in waiting.err)
     waiting.signal(signal.SIGINT)
@@ -259,7 +259,7 @@ def test_cancel_never_deletes_unless_told_to(place: Place) -> None:
     place("apply", "-y")
     said = place("cancel", "voice", "-y").err
     assert "no cancel" in said
-    assert "billing goes on" in said
+    assert "billing continues" in said
     assert "--delete" in said
     job = place.job("voice")
     assert (job["status"], job["cancel_requested"]) == ("running", True)

@@ -53,7 +53,7 @@ def hanging(place: Place, listener: Listener) -> Running:
     place.fault("hang_before", provider="oxen", operation="list", times=None)
     doctor = place.start("doctor")
     fine = [r"account +cartesia .* answers", r"account +cohere .* answers", "hook +team .* ready"]
-    for row in (*fine, "database .* schema", "daemon .* none runs"):
+    for row in (*fine, "database .* schema", "daemon .* not running"):
         eventually(partial(lambda row: re.search(row, doctor.out), row), row)
     assert "account   oxen" not in doctor.out
     assert doctor.process.poll() is None

@@ -106,7 +106,7 @@ def test_apply_leaves_the_sending_to_the_daemon(place: Place) -> None:
     daemon = place.start("up")
     daemon.until("job.held", job="one")
     said = place("apply", "-y", "--wait")
-    assert "the daemon submits" in said.err
+    assert "the daemon will submit" in said.err
     assert place.job("one")["status"] == "succeeded"
     assert (again := place("apply", "-y")).out.endswith("\nNo changes.\n")
     assert again.err == ""

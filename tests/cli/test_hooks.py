@@ -91,7 +91,8 @@ def test_a_hook_that_left_the_files_is_named_dropped_or_inherited(place: Place, 
     assert (gone["state"], gone["waiting"]) == ("gone", 1)
 
     assert (
-        "1 that waited for old go to new." in place("hooks", "redeliver", "--hook", "old", "--to", "new").err
+        "1 that waited for old will go to new."
+        in place("hooks", "redeliver", "--hook", "old", "--to", "new").err
     )
     place.up()
     assert states(place) == ["delivered"]
@@ -184,7 +185,7 @@ def test_a_hook_that_waits_says_so(place: Place, listener: Listener) -> None:
 def test_a_name_that_is_no_hook_is_refused(place: Place, listener: Listener) -> None:
     place.write(listener.table("team"))
     refused = place("hooks", "redeliver", "--hook", "taem", code=1)
-    assert "no job file declares a hook taem, and none was ever told" in refused.err
+    assert "no job file declares a hook taem, and none was ever notified" in refused.err
     assert "0 to send again." in place("hooks", "redeliver", "--hook", "team").err
 
 

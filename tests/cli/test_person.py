@@ -173,7 +173,7 @@ def test_adopting_shows_what_is_there_before_it_asks(place: Place) -> None:
     made = place.seed("cartesia", description="By hand", dataset="ds-2", language="en")
     said = place("resolve", "voice", "--adopt", made, code=3).err
     assert "attempt 1" in said
-    assert "dataset differs: declared ds-1, there ds-2" in said
+    assert "dataset differs: declared ds-1, at the provider ds-2" in said
     assert "orchestrator audit cartesia" in place("resolve", "voice", "--adopt", "ft_none", "-y", code=1).err
     assert place.job("voice")["status"] == "in_doubt"
     place("resolve", "voice", "--adopt", made, "-y")

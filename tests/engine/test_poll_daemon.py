@@ -38,7 +38,7 @@ def test_the_interval_and_the_next_look_are_shown(place: Place) -> None:
     assert daemon.stop() == 0
     found = account(place, "cartesia")
     assert (found["state"], found["poll_interval"], found["poll_lag"]) == ("ok", "1h", 0)
-    assert "cartesia: looked at every 1h, next in 5" in place("status").err
+    assert "cartesia: polled every 1h, next in 5" in place("status").err
     assert ", every 1h at least" in place("why", "voice").out
     listed = place("providers").out
     assert "NEXT LOOK" in listed

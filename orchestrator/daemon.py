@@ -17,6 +17,7 @@ from orchestrator.engine.engine import Engine
 from orchestrator.engine.files import JobFiles
 from orchestrator.engine.journal import forget_settled
 from orchestrator.engine.reconcile import automatic
+from orchestrator.engine.settled import End, all_ended
 from orchestrator.engine.ticks import Bell, Ticks
 from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.hooks.heartbeat import ping
@@ -52,6 +53,8 @@ class Daemon:
     until_settled: bool = False
     serve: Callable[["Daemon"], Coroutine[Any, Any, None]] | None = None
     address: str | None = None
+    ended: End | None = None
+    """With `until_settled`: how all of it ended."""
     progress: dict[str, datetime] = field(default_factory=dict)
     """When each loop last went round without a failure, or began."""
     files: JobFiles = field(init=False)
@@ -272,7 +275,8 @@ class Daemon:
             await self._settled.wait()
             try:
                 hooks = tuple(self.engine.deliverer.hooks)
-                if await store.views.moving() == 0 and await store.outbox.unsettled(hooks) == 0:
+                self.ended = await all_ended(store)
+                if self.ended is not None and await store.outbox.unsettled(hooks) == 0:
                     self.stop()
                     return
             except StoreError as error:

@@ -36,6 +36,8 @@ LAZY = {
     "orchestrator/cli/_app.py",  # rich, where a terminal is drawn on
     "orchestrator/cli/_errors.py",
     "orchestrator/cli/_follow.py",
+    "orchestrator/cli/apply.py",  # the daemon, where somebody waits
+    "orchestrator/cli/wait.py",
     "orchestrator/sandbox/__init__.py",  # a program of its own: starting it as a child loads no server
 }
 """What loads something only when it is asked for."""

@@ -1,4 +1,4 @@
-"""Waiting for jobs: what counts as there, and what as gone wrong."""
+"""Waiting for jobs, and what is said of how that ended."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -7,40 +7,19 @@ import anyio
 from orchestrator.cli._app import App
 from orchestrator.cli._follow import Following
 from orchestrator.cli._text import plain
-from orchestrator.core.run import FINAL, Reason, Status
+from orchestrator.core.run import Status
+from orchestrator.engine.settled import End, ended, refusals
 from orchestrator.errors import UnknownName, UsageError
 from orchestrator.store.store import Store
 from orchestrator.store.views import Standing
 
 LOOK_SECONDS = 0.5
 MOST_NAMES = 3
-ORDER = (
-    Status.PENDING,
-    Status.SUBMITTING,
-    Status.IN_DOUBT,
-    Status.QUEUED,
-    Status.RUNNING,
-    Status.SUCCEEDED,
-)
-
-
-def arrived(standing: Standing, wanted: Status | None) -> bool | None:
-    """Say whether a job is where it should be: True, False where it can no longer be, None while it may."""
-    run = standing.run
-    if run is None:
-        return None
-    if wanted is None:
-        if run.status.final:
-            return run.status is Status.SUCCEEDED
-        return False if run.stuck else None
-    if run.status is wanted:
-        return True
-    if run.status is Status.SUCCEEDED:
-        return wanted in ORDER
-    if run.status in FINAL or run.stuck:
-        return False
-    past = wanted in ORDER and run.status in ORDER and ORDER.index(run.status) > ORDER.index(wanted)
-    return True if past and wanted is not Status.IN_DOUBT else None
+TOO_LONG = 3
+CREDENTIALS = 4
+CODES = {End.SUCCEEDED: 0, End.FAILED: 5, End.DENIED: CREDENTIALS}
+GONE_SECONDS = 15
+"""After how long without a daemon the command that waited beside it goes on by itself."""
 
 
 async def settle(
@@ -50,28 +29,42 @@ async def settle(
     *,
     wanted: Status | None = None,
     timeout: float | None = None,
-    needs_credentials: bool = False,
     again: str | None = None,
-) -> int:
-    """Wait until every job is there, and return the exit code: 0, 5 where one went wrong, 3 out of time.
+    beside: bool = False,
+) -> int | None:
+    """Wait until every job has ended, or got to `wanted`, and return the exit code.
 
-    With `needs_credentials` it is 4 as soon as all that is left waits for credentials. `again` is the
-    command that takes it up again, where that is not `wait`.
+    `again` is the command that takes it up again, where that is not `wait`. `beside` a daemon it returns
+    None once that one is gone for good.
     """
     again = again or "orchestrator " + (f"wait {' '.join(names)}" if len(names) <= MOST_NAMES else "watch")
+    seen = anyio.current_time()
     with Following(app, await store.views.usual(), again=again) as following, anyio.move_on_after(timeout):
         while True:
             standings = await known(store, names)
             following.show(standings)
-            verdicts = [arrived(standing, wanted) for standing in standings]
-            if None not in verdicts:
-                return 0 if all(verdicts) else 5
-            left = [one for one, verdict in zip(standings, verdicts, strict=True) if verdict is None]
-            if needs_credentials and all(one.run and one.run.reason is Reason.CREDENTIALS for one in left):
-                return 4
+            end = await ended(store, standings, wanted)
+            if end is not None:
+                if end is End.DENIED:
+                    app.say(await denied(store, [one.record.account for one in standings]))
+                return CODES[end]
+            if not beside or await app.daemon_runs(store):
+                seen = anyio.current_time()
+            elif anyio.current_time() - seen > GONE_SECONDS:
+                return None
             await anyio.sleep(LOOK_SECONDS)
     app.say("timed out; the runs continue: orchestrator status")
-    return 3
+    return TOO_LONG
+
+
+async def denied(store: Store, accounts: Collection[str]) -> str:
+    """Say of those of `accounts` whose credentials do not serve why, and what becomes of what waits."""
+    whys = [f"{name}: {plain(why)}" for name, why in (await refusals(store)).items() if name in accounts]
+    later = (
+        "What waits for this stays recorded: once the key is there, the next `orchestrator up` or "
+        "`orchestrator apply` sends it. `orchestrator cancel JOB` gives it up."
+    )
+    return "\n".join([*whys, later])
 
 
 async def known(store: Store, names: Sequence[str], declared: Collection[str] = ()) -> Sequence[Standing]:

@@ -1,6 +1,7 @@
 """`orchestrator apply`."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import anyio
@@ -13,20 +14,18 @@ from orchestrator.cli._duration import DURATION
 from orchestrator.cli._follow import Progress
 from orchestrator.cli._planfile import load
 from orchestrator.cli._text import count, document, plain, plan_text
-from orchestrator.cli._wait import arrived, known, settle
+from orchestrator.cli._wait import CREDENTIALS, denied, known
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.enact import Writes
 from orchestrator.core.run import Reason, Status
 from orchestrator.engine import report
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.reconcile import apply, preview
+from orchestrator.engine.settled import arrived
 from orchestrator.providers import registry
 from orchestrator.store.store import Store
 
 DECLINED = 3
-CREDENTIALS = 4
-HOOK_SECONDS = 10
-"""How long hooks may take to hear of the end; what is left is sent by the next daemon."""
 
 
 @click.command("apply")
@@ -87,10 +86,13 @@ async def _carry_out(
     app: App, engine: Engine, names: Sequence[str], *, daemon: bool, wait: bool, timeout: float | None
 ) -> int:
     store: Store = engine.store
-    if daemon:
-        return await settle(app, store, names, timeout=timeout) if wait else 0
     if wait:
-        return await _work_until_done(app, engine, names, timeout)
+        from orchestrator.cli._attend import see_through
+
+        again = "orchestrator apply --wait"
+        return await see_through(app, store, lambda: nullcontext(engine), names, timeout=timeout, again=again)
+    if daemon:
+        return 0
     await _submit(engine)
     return await _told(app, store, names)
 
@@ -112,7 +114,7 @@ async def _told(app: App, store: Store, names: Sequence[str]) -> int:
     standings = await known(store, names)
     Progress(app).show(standings)
     troubles = {account.name: account.last_error for account in await store.accounts.all()}
-    code = 0
+    code, waiting = 0, []
     for found in (standing.run for standing in standings):
         if found is None or found.reason is Reason.LIMIT:
             continue
@@ -120,38 +122,14 @@ async def _told(app: App, store: Store, names: Sequence[str]) -> int:
         if found.status is Status.PENDING and (found.message or trouble):
             if not found.message:  # which is shown already
                 app.say(f"{found.job} was not sent: {plain(trouble)}")
-            code = CREDENTIALS if found.reason is Reason.CREDENTIALS else code or 1
+            if found.reason is Reason.CREDENTIALS:
+                waiting.append(found.account)
+            code = code or 1
         elif found.status is Status.FAILED:
             code = code or 1
+    if waiting:
+        app.say(await denied(store, waiting))
+        return CREDENTIALS
     if names and code == 0:
         app.say("No daemon is watching them: `orchestrator up` polls and fires hooks.")
-    return code
-
-
-async def _work_until_done(app: App, engine: Engine, names: Sequence[str], timeout: float | None) -> int:
-    """Be the daemon for these jobs, until they are done and their hooks have heard of it."""
-    daemon = late("daemon").Daemon(engine=engine, reload=lambda: engine.manifest, reconciles=False)
-    code = 0
-
-    async def watch() -> None:
-        nonlocal code
-        code = await settle(
-            app,
-            engine.store,
-            names,
-            timeout=timeout,
-            needs_credentials=True,
-            again="orchestrator apply --wait",
-        )
-        for _ in range(HOOK_SECONDS * 10 if code != DECLINED else 0):
-            if not await engine.store.outbox.due():
-                break
-            await anyio.sleep(0.1)
-        daemon.stop()
-
-    with late("cli._alone").daemon_lock(engine.store):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch)
-            await daemon.run()
-            tasks.cancel_scope.cancel()
     return code

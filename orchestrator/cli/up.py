@@ -15,10 +15,11 @@ from orchestrator.cli._ask import confirm, on_terminal
 from orchestrator.cli._duration import DURATION
 from orchestrator.cli._log import configure
 from orchestrator.cli._text import changes_text, count
+from orchestrator.cli._wait import CODES, TOO_LONG
 from orchestrator.config.manifest import Manifest
-from orchestrator.core.run import Status
 from orchestrator.daemon import Daemon
 from orchestrator.engine.reconcile import unasked
+from orchestrator.engine.settled import End, refusals
 from orchestrator.providers import registry
 from orchestrator.store.store import Store
 from orchestrator.web.app import create_app
@@ -119,10 +120,10 @@ async def _up(daemon: Daemon, timeout: float | None) -> int:
         tasks.cancel_scope.cancel()
     if not daemon.until_settled:
         return 0
-    return 3 if late else await _outcome(daemon.engine.store)
-
-
-async def _outcome(store: Store) -> int:
-    standings = await store.views.standings()
-    fine = all(one.run is None or one.run.status is Status.SUCCEEDED for one in standings if one.managed)
-    return 0 if fine else 5
+    if late:
+        return TOO_LONG
+    if daemon.ended is End.DENIED:
+        store = daemon.engine.store
+        for name, why in (await refusals(store)).items():
+            log.error("account.refused", account=name, error=why, message="only its runs are left; they wait")
+    return 0 if daemon.ended is None else CODES[daemon.ended]

@@ -1,13 +1,18 @@
 """`orchestrator wait`."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import click
 
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._duration import DURATION
 from orchestrator.cli._text import document
-from orchestrator.cli._wait import settle
+from orchestrator.cli._wait import known
 from orchestrator.core.run import Status
 from orchestrator.engine import report
+from orchestrator.engine.engine import Engine
+from orchestrator.store.store import Store
 
 
 @click.command("wait")
@@ -18,16 +23,33 @@ from orchestrator.engine import report
 @click.option("--timeout", type=DURATION, help="How long to wait, such as 2h30m; then exit 3.")
 @app
 def command(app: App, *, jobs: tuple[str, ...], wanted: str | None, timeout: float | None) -> int:
-    """Wait until jobs are done, or in a status. Exit code 5: one failed or needs a person; 3: timed out."""
+    """Wait until jobs are done, or in a status.
+
+    If no daemon is running, it meanwhile submits what was applied, polls and fires hooks. Exit code 5: one
+    failed or needs a person; 4: only missing or refused credentials keep the rest; 3: timed out.
+    """
 
     async def work() -> int:
+        from orchestrator.cli._attend import see_through
+
         settings = app.settings()
         async with app.reading(settings) as store:
-            if not await app.daemon_runs(store):
-                app.say("No daemon is running, so nothing will happen: orchestrator up")
-            code = await settle(app, store, jobs, wanted=Status(wanted) if wanted else None, timeout=timeout)
+            await known(store, jobs)  # before a database is made to look for them
+        async with app.store(settings) as store:
+            status = Status(wanted) if wanted else None
+            code = await see_through(
+                app, store, lambda: _engine(app, store), jobs, wanted=status, timeout=timeout
+            )
             if not app.for_people:
                 app.out(document(await report.status(store, settings, jobs)))
             return code
 
     return run(work)
+
+
+@asynccontextmanager
+async def _engine(app: App, store: Store) -> AsyncIterator[Engine]:
+    """Open what it takes to do a daemon's work."""
+    app.say("No daemon is running, so this command asks the providers itself.")
+    async with app.engine(app.manifest(), store) as engine:
+        yield engine

@@ -67,18 +67,20 @@ class Views:
         found = await tx.execute(sa.select(runs).where(*where).order_by(runs.c.attempt))
         return {(run.job, run.account, run.fingerprint): run for run in map(to_run, found)}
 
-    async def moving(self) -> int:
-        """Count the runs that neither are final nor wait for a person's decision about a lost answer."""
+    async def moving(self) -> Mapping[str, int]:
+        """Count by account the runs that neither are final nor wait for a decision about a lost answer."""
 
-        async def work(tx: Tx) -> int:
+        async def work(tx: Tx) -> Mapping[str, int]:
             stuck = sa.and_(
                 runs.c.status == Status.IN_DOUBT,
                 sa.func.coalesce(runs.c.reason, "").in_((Reason.PARKED, Reason.CONFLICT)),
             )
-            counted = sa.select(sa.func.count()).where(
-                runs.c.project == self._project, runs.c.status.not_in(FINAL), sa.not_(stuck)
+            found = await tx.execute(
+                sa.select(runs.c.account, sa.func.count().label("number"))
+                .where(runs.c.project == self._project, runs.c.status.not_in(FINAL), sa.not_(stuck))
+                .group_by(runs.c.account)
             )
-            return int((await tx.execute(counted)).scalar_one())
+            return {row.account: row.number for row in found}
 
         return await self._database.read(work)
 

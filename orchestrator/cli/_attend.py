@@ -1,0 +1,76 @@
+"""Waiting to the end: beside a daemon by looking, where none runs by doing its work meanwhile."""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import anyio
+
+from orchestrator.cli._alone import daemon_lock
+from orchestrator.cli._app import App
+from orchestrator.cli._wait import TOO_LONG, known, settle
+from orchestrator.core.run import Status
+from orchestrator.daemon import Daemon
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.settled import End, ended
+from orchestrator.store.store import Store
+
+HOOK_SECONDS = 10
+"""How long hooks may take to hear of the end; what is left is sent by the next daemon."""
+
+
+async def see_through(
+    app: App,
+    store: Store,
+    engine: Callable[[], AbstractAsyncContextManager[Engine]],
+    names: Sequence[str],
+    *,
+    wanted: Status | None = None,
+    timeout: float | None = None,
+    again: str | None = None,
+) -> int:
+    """Wait for `names`, beside a daemon or, on what `engine` opens, as one; returns the exit code."""
+    ends = math.inf if timeout is None else anyio.current_time() + timeout
+    while True:
+        left = max(0, ends - anyio.current_time())
+        end = await ended(store, await known(store, names), wanted)
+        # What was refused when somebody last tried is tried again first.
+        if end in (None, End.DENIED) and not await app.daemon_runs(store):
+            async with engine() as opened:
+                return await _attend(app, opened, names, wanted=wanted, timeout=left, again=again)
+        code = await settle(app, store, names, wanted=wanted, timeout=left, again=again, beside=True)
+        if code is not None:
+            return code
+        app.say("The daemon is gone, so this command asks the providers itself.")
+
+
+async def _attend(
+    app: App,
+    engine: Engine,
+    names: Sequence[str],
+    *,
+    wanted: Status | None,
+    timeout: float,
+    again: str | None,
+) -> int:
+    """Submit what is recorded, poll and fire hooks until `names` have ended; returns the exit code."""
+    daemon = Daemon(engine=engine, reload=lambda: engine.manifest, reconciles=False)
+    code: int | None = None
+
+    async def watch() -> None:
+        nonlocal code
+        code = await settle(app, engine.store, names, wanted=wanted, timeout=timeout, again=again)
+        for _ in range(HOOK_SECONDS * 10 if code != TOO_LONG else 0):
+            if not await engine.store.outbox.due():
+                break
+            await anyio.sleep(0.1)
+        daemon.stop()
+
+    with daemon_lock(engine.store):
+        # Before anything is judged, what was refused once is tried again.
+        await engine.store.accounts.reconsider(*engine.manifest.accounts)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            await daemon.run()
+            tasks.cancel_scope.cancel()
+    return 0 if code is None else code

@@ -38,6 +38,7 @@ class App:
     directory: str | None = None
     sandbox: bool = False
     hosts: tuple[str, ...] = ()
+    with_hooks: bool = False
     output: str = "table"
     quiet: bool = False
     verbose: int = 0
@@ -112,7 +113,9 @@ class App:
                 self.sandboxes.append(url)
                 manifest, env = sandbox.under(manifest, url)
                 journal = f"sandbox-{journal}"
-            async with opening.open_engine(manifest, store, env, journal=journal) as engine:
+            async with opening.open_engine(
+                manifest, store, env, journal=journal, with_hooks=self.with_hooks, show=self.say
+            ) as engine:
                 yield engine
 
     def reload(self) -> Manifest:
@@ -219,6 +222,7 @@ def _merge(before: Mapping[str, Any], after: Mapping[str, Any]) -> App:
         directory=merged["directory"],
         sandbox=bool(merged["sandbox"]),
         hosts=tuple(merged["hosts"] or ()),
+        with_hooks=bool(merged["with_hooks"]),
         output=merged["output"] or ("json" if as_json else "table"),
         quiet=bool(merged["quiet"]),
         verbose=merged["verbose"] or 0,

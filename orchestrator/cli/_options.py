@@ -15,13 +15,17 @@ OPTIONS = (
     click.option("-C", "directory", metavar="DIR", help="Change to this folder first."),
     click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account."),
     click.option("--allow-database-host", "hosts", multiple=True, metavar="HOST", help=HOSTS_HELP),
+    click.option("--with-hooks", is_flag=True, help="With --sandbox: really send to hooks."),
     click.option("-o", "--output", type=click.Choice(FORMS), help="The output format."),
     click.option("--json", "as_json", is_flag=True, help="The same as -o json."),
     click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for."),
     click.option("-v", "--verbose", count=True, help="Log more; twice for everything."),
     click.option("--color", type=click.Choice(["auto", "always", "never"]), help="Colours."),
 )
-NAMES = ("files", "directory", "sandbox", "hosts", "output", "as_json", "quiet", "verbose", "color")
+NAMES = (
+    *("files", "directory", "sandbox", "with_hooks", "hosts"),
+    *("output", "as_json", "quiet", "verbose", "color"),
+)
 
 
 def common(function: F) -> F:

@@ -1,7 +1,7 @@
 """`--sandbox`: the emulated providers, in a process of their own, under every account."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from orchestrator.config.manifest import Manifest
+from orchestrator.config.secret import Dummies
 from orchestrator.errors import SettingsError
 from orchestrator.providers import registry
 from orchestrator.sandbox import Options, start
@@ -60,14 +61,15 @@ def _other(address: Path) -> str | None:
     return url
 
 
-def under(manifest: Manifest, url: str) -> tuple[Manifest, Mapping[str, str]]:
-    """Put the sandbox under every account; returns the environment with dummy credentials beside it.
+def under(manifest: Manifest, url: str) -> tuple[Manifest, Dummies]:
+    """Put the sandbox under every account; returns an environment of dummies beside it.
 
-    No secret reference is left, so that no real credential is read, let alone sent.
+    No credential's reference is left, and whatever else is looked up there is a dummy too: no secret of
+    the files is read, and none of their commands run for one.
     """
     kinds = registry()
     accounts = {}
-    env: dict[str, str] = {}
+    env = Dummies()
     for name, options in manifest.accounts.items():
         kind = kinds[options.kind]
         if options.kind not in PATHS:

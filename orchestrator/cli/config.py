@@ -11,7 +11,7 @@ from orchestrator.cli._text import document
 from orchestrator.config.duration import show as length
 from orchestrator.config.load import find
 from orchestrator.config.secret import SecretRef
-from orchestrator.store.database import Database
+from orchestrator.config.url import without_passwords
 
 
 @click.group("config")
@@ -25,7 +25,7 @@ def show(app: App) -> int:
     """Print every setting, where it comes from, and the files that were read."""
     settings = app.settings()
     values = settings.model_dump() | {"poll_interval": length(settings.poll_interval)}
-    values["database"] = Database(settings.database).url.render_as_string(hide_password=True)
+    values["database"] = without_passwords(settings.database)
     values["hooks"] = list(settings.hooks)
     values["heartbeat"] = _heartbeat(settings.heartbeat)
     files = [str(path) for path in find(app.files, app.cwd, os.environ)]

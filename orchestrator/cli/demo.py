@@ -67,7 +67,9 @@ def command(app: App, *, keep: bool) -> int:
     try:
         with receiving(secret) as receiver:
             _prepare(folder, receiver)
-            inner = replace(app, files=(str(folder / "jobs.toml"),), directory=None, sandbox=True)
+            inner = replace(
+                app, files=(str(folder / "jobs.toml"),), directory=None, sandbox=True, with_hooks=True
+            )
             return run(lambda: _show(inner, receiver))
     finally:
         if keep:

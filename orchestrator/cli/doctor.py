@@ -140,7 +140,7 @@ async def _try_all(engine: Engine, report: Report) -> None:
 
 
 def _database_name(store: Store) -> str:
-    return store.database.url.render_as_string(hide_password=True)
+    return store.database.name
 
 
 async def _database(store: Store) -> Finding:

@@ -1,5 +1,6 @@
 """`orchestrator hooks`."""
 
+import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,12 +13,14 @@ from orchestrator.cli._table import Column
 from orchestrator.cli._text import age, document, line, plain, until
 from orchestrator.cli.status import hook_note
 from orchestrator.config.duration import show
+from orchestrator.config.secret import Dummies
 from orchestrator.core.delivery import Delivery, stamp
 from orchestrator.core.event import EventType
 from orchestrator.engine import report
 from orchestrator.engine.hearers import explain as explained
 from orchestrator.errors import HookError, SecretError
 from orchestrator.hooks import Hook, Preview, example, registry
+from orchestrator.hooks.shown import Shown
 from orchestrator.hooks.webhook import make_secret
 from orchestrator.store.commit import make_id
 
@@ -75,7 +78,11 @@ def test(app: App, *, name: str, event: str, dry_run: bool) -> int:
         options = manifest.hooks.get(name)
         if options is None:
             raise undeclared(name, manifest)
-        hook = registry()[options.kind](options, manifest.folder("hooks", name))
+        kept = app.sandbox and not app.with_hooks
+        env = Dummies() if kept else os.environ
+        hook = registry()[options.kind](options, manifest.folder("hooks", name), env=env)
+        if kept and not hook.local:
+            hook = Shown(hook, app.say)
         made = example(
             name,
             EventType(event),

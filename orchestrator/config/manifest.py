@@ -6,14 +6,24 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from orchestrator.config.address import Address, database_url
 from orchestrator.config.duration import Duration
 from orchestrator.config.secret import SecretRef
+from orchestrator.config.url import BaseUrl, in_the_clear, url_problem
 from orchestrator.core.delivery import Route
 from orchestrator.core.event import DEFAULT_EVENTS, EventType
 from orchestrator.core.job import Job, OnChange, OnRemove
@@ -28,34 +38,6 @@ Name = Annotated[str, Field(pattern=NAME)]
 _SECOND: Final = timedelta(seconds=1)
 
 
-def _base_url(text: str) -> str:
-    problem = _url_problem(text)
-    if problem:
-        raise PydanticCustomError("base_url", "{text}", {"text": problem})
-    return text.rstrip("/")
-
-
-def _url_problem(text: str) -> str | None:
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return "not a URL"
-    if parts.scheme not in {"http", "https"} or not host or port == 0:
-        return "expected an address such as https://api.example.com/v1"
-    if parts.username is not None or parts.password is not None:
-        return "an address must not contain a user name or password"
-    if "?" in text or "#" in text:
-        return "an address must not contain a query or a fragment"
-    if not text.isprintable() or " " in text or "\\" in text:
-        return "an address must not contain a space or a backslash"
-    return None
-
-
-BaseUrl = Annotated[str, Field(max_length=2000), AfterValidator(_base_url)]
-"""An http or https address, a path prefix allowed, without a slash at its end."""
-
-
 def _listen(text: str) -> str:
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -67,7 +49,7 @@ def _listen(text: str) -> str:
 
 def _heartbeat(text: str) -> str:
     # A query is allowed, and the text is never shown: whoever has it can speak for us.
-    problem = _url_problem(text.partition("?")[0])
+    problem = url_problem(text.partition("?")[0])
     if problem:
         raise PydanticCustomError("heartbeat", "expected an address such as https://hc-ping.com/…")
     return text
@@ -155,6 +137,10 @@ class AccountOptions(Table):
     """`[providers.NAME]`, the keys that every provider has; a driver adds its own."""
 
     kind: str = Field(description="Which provider this is. Default: the table's name.")
+    # Before `base_url`, whose check needs it.
+    allow_insecure: bool = Field(
+        default=False, description="Plain http to a base_url that is not on this machine, key and all."
+    )
     base_url: BaseUrl | None = Field(
         default=None, description="The API's address, if it is not the provider's own."
     )
@@ -176,6 +162,14 @@ class AccountOptions(Table):
     doubt_window: Annotated[Duration, Field(ge=_SECOND)] = Field(
         default=timedelta(minutes=15), description="How long to look for a run whose answer was lost."
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _secure(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is not None and in_the_clear(url) and not info.data.get("allow_insecure"):
+            message = "plain http shows the key to everyone on the way; allow_insecure = true permits it"
+            raise PydanticCustomError("base_url", "{text}", {"text": message})
+        return url
 
 
 def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,13 +8,14 @@ import subprocess
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NoReturn, Self
+from typing import Annotated, Final, NoReturn, Self
 
 import anyio
 from anyio.abc import ByteReceiveStream, Process
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from orchestrator.config.child import environment
 from orchestrator.errors import SecretError
 
 COMMAND_SECONDS: Final = 5.0
@@ -86,6 +87,13 @@ class Secret:
         raise TypeError("a secret is never pickled")
 
 
+class Dummies(dict[str, str]):
+    """An environment in which nothing is looked up: every reference stands for one dummy."""
+
+    VALUE: Final = "whsec_c2FuZGJveC1kdW1teS1zZWNyZXQtbm9ib2R5LXVzZXM="
+    """Of a form that every kind of credential may have."""
+
+
 class SecretRef(BaseModel):
     """Where a secret is to be found: exactly one of a variable, a file and a command."""
 
@@ -94,7 +102,7 @@ class SecretRef(BaseModel):
         strict=True,
         frozen=True,
         hide_input_in_errors=True,
-        json_schema_extra={"minProperties": 1, "maxProperties": 1},
+        json_schema_extra={"oneOf": [{"required": [place]} for place in ("env", "file", "command")]},
     )
 
     env: str | None = Field(default=None, pattern=_VARIABLE, description="An environment variable.")
@@ -108,6 +116,12 @@ class SecretRef(BaseModel):
         max_length=100,
         strict=False,
         description="A command that prints it, run without a shell.",
+    )
+    inherit: tuple[Annotated[str, Field(pattern=_VARIABLE)], ...] = Field(
+        default=(),
+        max_length=100,
+        strict=False,
+        description="Variables of our environment that the command gets, beside PATH, HOME and the like.",
     )
 
     @model_validator(mode="before")
@@ -125,11 +139,15 @@ class SecretRef(BaseModel):
     def _one(self) -> Self:
         if sum(place is not None for place in (self.env, self.file, self.command)) != 1:
             raise PydanticCustomError("secret_form", "expected exactly one of env, file, command")
+        if self.inherit and self.command is None:
+            raise PydanticCustomError("secret_form", "inherit belongs to a command")
         return self
 
 
 async def resolve(ref: SecretRef, root: Path, env: Mapping[str, str] = os.environ) -> Secret:
     """Fetch the secret; relative paths and commands start at `root`. Raises `SecretError`."""
+    if isinstance(env, Dummies):
+        return Secret(env.VALUE)
     if ref.env is not None:
         value = env.get(ref.env, "")
         if not value:
@@ -139,7 +157,8 @@ async def resolve(ref: SecretRef, root: Path, env: Mapping[str, str] = os.enviro
         path = root / ref.file
         return _secret(await anyio.to_thread.run_sync(_read_file, path), str(path))
     command = ref.command or ()
-    return _secret(await _run(command, root), f"the command {command[0]}")
+    output = await _run(command, root, environment(ref.inherit))
+    return _secret(output, f"the command {command[0]}")
 
 
 def _secret(content: bytes, where: str) -> Secret:
@@ -175,7 +194,7 @@ def _read_file(path: Path) -> bytes:
         os.close(descriptor)
 
 
-async def _run(command: tuple[str, ...], root: Path) -> bytes:
+async def _run(command: tuple[str, ...], root: Path, env: Mapping[str, str]) -> bytes:
     name = f"the command {command[0]}"
     try:
         process = await anyio.open_process(
@@ -184,6 +203,7 @@ async def _run(command: tuple[str, ...], root: Path) -> bytes:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=root,
+            env=env,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
 
 from pydantic import ValidationError
 
@@ -13,8 +12,10 @@ from orchestrator.config.address import SQLITE, allowed, fault
 from orchestrator.config.manifest import Settings
 from orchestrator.config.plain import Here, decode
 from orchestrator.config.problems import Fault, Spot
+from orchestrator.config.secret import Secret
 from orchestrator.config.source import Source
 from orchestrator.config.translate import summary
+from orchestrator.config.url import passwords
 from orchestrator.errors import Code, SettingsError
 
 PREFIX: Final = "ORCHESTRATOR_"
@@ -46,6 +47,10 @@ def settings(
     for key, value in _from(env).items():
         values[key] = value
         origins.pop(key, None)
+    # Known from now on, so that no text shows them.
+    for value in (*passwords(str(values.get("database", ""))), values.get("heartbeat")):
+        if isinstance(value, str):
+            Secret(value)
     values["database"] = absolute(str(values.get("database", Settings().database)), root)
     made = Settings.model_validate(values)
     named = origins.get("database")
@@ -67,7 +72,7 @@ def _twice(source: Source, key: str, first: Source) -> Fault:
 
 def _address_faults(source: Source, url: str) -> Iterator[Fault]:
     path = ("orchestrator", "database")
-    if holds_password(url):
+    if any(True for _ in passwords(url)):
         yield Fault(
             source=source,
             path=path,
@@ -89,14 +94,6 @@ def absolute(url: str, root: Path) -> str:
     path = url.removeprefix(SQLITE)
     # Without the dots: what stands before `..` may be a link.
     return url if path == url else f"{SQLITE}{os.path.normpath(root / path)}"
-
-
-def holds_password(url: str) -> bool:
-    """Say whether a database address has a password in it, in either place."""
-    if not url.startswith("postgresql:"):
-        return False
-    parts = urlsplit(url)
-    return parts.password is not None or "password" in parse_qs(parts.query, keep_blank_values=True)
 
 
 def _from(env: Mapping[str, str]) -> Mapping[str, object]:

@@ -1,5 +1,6 @@
 """The engine: a manifest at work on a store, one round on one account at a time."""
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import anyio
 import structlog
 
 from orchestrator.config.manifest import AccountOptions, Manifest
+from orchestrator.config.secret import Dummies
 from orchestrator.core.cadence import lag, lags
 from orchestrator.core.run import Snapshot
 from orchestrator.core.schedule import asked_until, back_off
@@ -20,10 +22,12 @@ from orchestrator.engine.journal import Journal
 from orchestrator.engine.lane import Lane
 from orchestrator.engine.look import look
 from orchestrator.engine.poll import poll
+from orchestrator.engine.secrets import KnownSecrets
 from orchestrator.engine.submit import submit
 from orchestrator.errors import Denied, LeaseLost, Missing, ProviderError
 from orchestrator.hooks import Hook
 from orchestrator.hooks import registry as hook_registry
+from orchestrator.hooks.shown import instead_of, log_shown
 from orchestrator.providers import Vault, open_provider
 from orchestrator.providers import registry as provider_registry
 from orchestrator.store.agenda import Agenda
@@ -47,7 +51,8 @@ class _Work:
 class Engine:
     """Everything that may be done to `manifest`'s jobs; safe to use from several tasks at once.
 
-    `env` is where secrets and credentials are looked up, `draw` gives numbers from 0 to 1 for jitter.
+    `env` is where secrets and credentials are looked up; with dummies in it, hooks that leave this machine
+    tell `show` what they would send, unless `with_hooks`. `draw` gives numbers from 0 to 1 for jitter.
     `deadline` is how many seconds an exchange with a provider may take, an upload left out.
     """
 
@@ -60,12 +65,15 @@ class Engine:
         *,
         draw: Callable[[], float] = random.random,
         deadline: float | None = None,
+        with_hooks: bool = False,
+        show: Callable[[str], None] | None = None,
     ) -> None:
         self.store = store
         self.manifest = manifest
         self.journal = journal
         self.env = env
         self.draw = draw
+        self._show = (show or log_shown) if isinstance(env, Dummies) and not with_hooks else None
         self._limits = {} if deadline is None else {"deadline": deadline}
         self.pulse: Callable[[str], None] = lambda _: None
         """Told of an account whose work goes on, however long it takes."""
@@ -74,6 +82,7 @@ class Engine:
         self._lanes: dict[str, Lane] = {}
         self._busy: dict[str, anyio.Lock] = {}
         self._lagging: set[str] = set()
+        self._secrets = KnownSecrets(store=store, env=env)
         self.deliverer = Deliverer(
             store=store, hooks=self._hooks(), draw=draw, stopping=lambda: self.stopping
         )
@@ -85,10 +94,12 @@ class Engine:
 
     def _hooks(self) -> Mapping[str, Hook]:
         kinds = hook_registry()
-        return {
-            name: kinds[options.kind](options, self.manifest.folder("hooks", name))
+        env = os.environ if self._show is None else self.env
+        made = {
+            name: kinds[options.kind](options, self.manifest.folder("hooks", name), env=env)
             for name, options in self.manifest.hooks.items()
         }
+        return made if self._show is None else instead_of(made, self._show)
 
     async def prepare(self) -> None:
         """Make sure that every account has its row, and that none is left alone for an older credential."""
@@ -197,6 +208,7 @@ class Engine:
         return await self._lane(name, self.manifest.accounts[name])
 
     async def _lane(self, name: str, options: AccountOptions) -> Lane:
+        await self._secrets.learn(self.manifest, again=name not in self._lanes)
         if name not in self._lanes:
             vault = Vault(root=self.manifest.folder("providers", name), env=self.env)
             kind = provider_registry()[options.kind]
@@ -214,6 +226,7 @@ class Engine:
                 between=partial(self._between, name),
             )
             self._refresh(self._lanes[name])
+        self._lanes[name].provider.http.withheld = self._secrets.withheld
         return self._lanes[name]
 
     def _refresh(self, lane: Lane) -> None:

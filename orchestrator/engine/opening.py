@@ -1,6 +1,6 @@
 """Opening an engine: what is installed, and the local files beside the job files."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,10 +34,17 @@ def state_folder(root: Path) -> Path:
 
 @asynccontextmanager
 async def open_engine(
-    manifest: Manifest, store: Store, env: Mapping[str, str], *, journal: str = JOURNAL
+    manifest: Manifest,
+    store: Store,
+    env: Mapping[str, str],
+    *,
+    journal: str = JOURNAL,
+    with_hooks: bool = False,
+    show: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Engine]:
-    """Open an engine on `manifest` and `store`; secrets are looked up in `env`."""
-    engine = Engine(store, manifest, Journal(state_folder(manifest.root) / journal), env)
+    """Open an engine on `manifest` and `store`; all else is said in `Engine`."""
+    written = Journal(state_folder(manifest.root) / journal)
+    engine = Engine(store, manifest, written, env, with_hooks=with_hooks, show=show)
     await engine.prepare()
     try:
         yield engine

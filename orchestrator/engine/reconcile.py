@@ -75,8 +75,13 @@ def warnings(
 
 
 def _elsewhere(options: AccountOptions, kind: type[Provider]) -> bool:
-    """Say whether an account is at another host than the provider's own."""
-    return bool(options.base_url) and urlsplit(options.base_url).hostname != urlsplit(kind.base_url).hostname
+    """Say whether an account is at another host or port than the provider's own."""
+    return options.base_url is not None and _origin(options.base_url) != _origin(kind.base_url)
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 async def apply(

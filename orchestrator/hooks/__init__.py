@@ -1,6 +1,7 @@
 """What a hook is to the rest of the program, and which kinds there are."""
 
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,16 +37,30 @@ class Hook(ABC):
     kind: ClassVar[str]
     Options: ClassVar[type[HookOptions]] = HookOptions
 
-    def __init__(self, options: HookOptions, root: Path, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        options: HookOptions,
+        root: Path,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        env: Mapping[str, str] = os.environ,
+    ) -> None:
         self.options = options
         self.root = root
         """The folder of the file that declares it: where relative paths and commands start."""
         self.now = now
+        self.env = env
+        """Where its secrets are looked up."""
 
     @property
     @abstractmethod
     def origin(self) -> str:
         """Name what fails together: scheme, host and port, or the command."""
+
+    @property
+    def local(self) -> bool:
+        """Whether what it sends stays on this machine's loopback."""
+        return False
 
     @property
     def deadline(self) -> timedelta:

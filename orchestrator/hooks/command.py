@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from orchestrator.config import child
 from orchestrator.config.duration import Duration
 from orchestrator.config.manifest import HookOptions
 from orchestrator.core.delivery import Delivery
@@ -22,9 +23,6 @@ from orchestrator.hooks._reply import KEPT, clean
 
 LATER = 75
 """EX_TEMPFAIL of sysexits.h: a later try, please."""
-
-INHERITED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER")
-"""All that a command gets of our environment; a credential of ours is not among it."""
 
 
 def _argv(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -80,7 +78,7 @@ class Command(Hook):
 
     async def preview(self, delivery: Delivery) -> Preview:
         """Show the arguments, the variables that are ours, and what stands on standard input."""
-        ours = {name: value for name, value in environment(delivery).items() if name not in INHERITED}
+        ours = {name: value for name, value in environment(delivery).items() if name not in child.INHERITED}
         program = self._program() or self.options.command[0]
         head = (
             shlex.join((program, *self.options.command[1:])),
@@ -156,8 +154,7 @@ def environment(delivery: Delivery) -> dict[str, str]:
         "ORCHESTRATOR_MODEL": (data.get("result") or {}).get("model"),
         "ORCHESTRATOR_DELIVERY_ID": delivery.id,
     }
-    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return kept | {name: _value(value) for name, value in told.items()}
+    return child.environment() | {name: _value(value) for name, value in told.items()}
 
 
 def _value(value: object) -> str:

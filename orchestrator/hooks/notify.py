@@ -1,6 +1,7 @@
 """Chat, mail and the other services that apprise speaks to, as messages that people read."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -91,8 +92,15 @@ class Notify(Hook):
     Options: ClassVar[type[HookOptions]] = NotifyOptions
     options: NotifyOptions
 
-    def __init__(self, options: HookOptions, root: Path, *, now: Callable[[], datetime] = utc_now) -> None:
-        super().__init__(options, root, now=now)
+    def __init__(
+        self,
+        options: HookOptions,
+        root: Path,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        env: Mapping[str, str] = os.environ,
+    ) -> None:
+        super().__init__(options, root, now=now, env=env)
         given = self.options.url
         self._references = given if isinstance(given, tuple) else (given,)
         self._taken: dict[str, set[int]] = {}
@@ -171,7 +179,7 @@ class Notify(Hook):
         return Message(title=title, text=text or title or made.title, tone=tone(delivery.event))
 
     async def _urls(self) -> Sequence[Secret]:
-        return [await resolve(one, self.root) for one in self._references]
+        return [await resolve(one, self.root, self.env) for one in self._references]
 
     def _installed(self) -> None:
         if not find_spec("apprise"):

@@ -2,10 +2,11 @@
 
 import base64
 import binascii
+import os
 import re
 import secrets
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -21,6 +22,7 @@ from orchestrator import __version__
 from orchestrator.config.duration import Duration
 from orchestrator.config.manifest import HookOptions
 from orchestrator.config.secret import Secret, SecretRef, resolve
+from orchestrator.config.url import is_loopback
 from orchestrator.core.delivery import Delivery
 from orchestrator.errors import HookError, HookGone, SecretError
 from orchestrator.hooks import Hook, Preview, utc_now
@@ -170,11 +172,12 @@ class Webhook(Hook):
         root: Path,
         *,
         now: Callable[[], datetime] = utc_now,
+        env: Mapping[str, str] = os.environ,
         addresses: Resolver = lookup,
         tls: ssl.SSLContext | None = None,
         patience: float = LOOKUP_SECONDS,
     ) -> None:
-        super().__init__(options, root, now=now)
+        super().__init__(options, root, now=now, env=env)
         self._place = _place(self.options.url)
         self._host = _host(self._place)
         self._private = self.options.private
@@ -191,6 +194,11 @@ class Webhook(Hook):
         """Name scheme, host and port."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{self._place.scheme}://{host}:{self._port}"
+
+    @property
+    def local(self) -> bool:
+        """Whether its host is a loopback address or `localhost`."""
+        return is_loopback(self._host)
 
     @property
     def deadline(self) -> timedelta:
@@ -237,7 +245,7 @@ class Webhook(Hook):
             if not self._secrets or anyio.current_time() >= self._stale_at:
                 given = self.options.secret
                 references = given if isinstance(given, tuple) else (given,)
-                self._secrets = tuple([await resolve(one, self.root) for one in references])
+                self._secrets = tuple([await resolve(one, self.root, self.env) for one in references])
                 self._stale_at = anyio.current_time() + FRESH
             return self._secrets
 

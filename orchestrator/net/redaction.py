@@ -23,6 +23,8 @@ SHORTEST: Final = 4
 """Characters of a secret that is hidden at all: shorter ones would tear up every text."""
 ANYWHERE: Final = 8
 """Characters from which on it is hidden inside a word too; a shorter one only where it stands alone."""
+WEBHOOK: Final = "whsec_"
+"""Begins the secret of a webhook; what follows is as secret without it."""
 ROUNDS: Final = 4
 """How often a text is decoded: escapes of escapes are not rare where JSON is quoted in JSON."""
 LONGEST: Final = 2**16
@@ -109,6 +111,8 @@ def _needles(value: str) -> tuple[_Needle, ...]:
         raw = value.encode("utf-8", "surrogatepass")
         coded = {raw.hex().encode(), *_cores(raw)}
         needles += [_Needle(form, coded=True) for form in coded]
+    if value.startswith(WEBHOOK):
+        needles += _needles(value.removeprefix(WEBHOOK).rstrip("="))
     return tuple(needles)
 
 

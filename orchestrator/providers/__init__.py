@@ -71,7 +71,7 @@ class Vault:
     async def open(self, reference: SecretRef) -> Secret:
         """Resolve one reference; raises `Denied` where it leads nowhere, since then nothing is sent."""
         try:
-            return await resolve(reference, self.root)
+            return await resolve(reference, self.root, self.env)
         except SecretError as error:
             raise Denied(error.message) from error
 

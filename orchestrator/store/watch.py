@@ -8,6 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from orchestrator.core.cadence import Usual
+from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Status
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.rows import to_run
@@ -61,6 +62,21 @@ class Watches:
                 words.update(dict.fromkeys(shown, row.provider_status))
                 missed.update(shown if row.looks else ())
             return Watch(now=tx.now, words=words, missed=frozenset(missed))
+
+        return await self._database.read(work)
+
+    async def specs(self, accounts: Sequence[str]) -> Sequence[tuple[str, JsonObject]]:
+        """Return account and spec of every run of `accounts` that is not final."""
+        unfinished = [status for status in Status if not status.final]
+        wanted = (
+            runs.c.project == self._project,
+            runs.c.account.in_(accounts),
+            runs.c.status.in_(unfinished),
+        )
+
+        async def work(tx: Tx) -> Sequence[tuple[str, JsonObject]]:
+            found = await tx.execute(sa.select(runs.c.account, runs.c.spec).where(*wanted))
+            return [(row.account, row.spec) for row in found]
 
         return await self._database.read(work)
 

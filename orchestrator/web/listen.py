@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from orchestrator.config.manifest import Settings
+from orchestrator.config.secret import Secret
 from orchestrator.errors import OrchestratorError, SettingsError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.web")
@@ -61,6 +62,8 @@ def listening(settings: Settings, env: Mapping[str, str]) -> Iterator[Listener |
     host, _, port = settings.listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     token = env.get(TOKEN, "").strip() or None
+    if token is not None:
+        Secret(token)  # known from now on, so that no text shows it
     addresses = _resolve(host, int(port))
     if token is None and not all(_loopback(place) for _, place in addresses):
         raise SettingsError(

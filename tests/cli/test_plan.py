@@ -318,3 +318,18 @@ def test_no_more_run_at_once_than_allowed(place: Place) -> None:
     daemon.until("run.advanced", job="two", status="running")
     assert place.ledger().counts["cartesia"] == 2
     assert daemon.stop() == 0
+
+
+def test_another_address_is_told_by_its_port_too(place: Place) -> None:
+    tables = {
+        url: f'[providers.cartesia]\nbase_url = "{url}"\n'
+        for url in (
+            "https://api.cartesia.ai",
+            "https://api.cartesia.ai:443/v1",
+            "https://api.cartesia.ai:8443",
+        )
+    }
+    for url, table in tables.items():
+        place.write(cartesia("voice"), accounts=table)
+        told = f"cartesia: requests and credentials go to {url}" in place("plan").out
+        assert told is url.endswith(":8443"), url

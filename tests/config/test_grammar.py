@@ -224,8 +224,24 @@ def test_addresses_that_are_refused(url: str) -> None:
     assert "got" not in said
 
 
+@pytest.mark.parametrize("url", ["http://api.example.com/v1", "http://127.evil.com", "http://10.0.0.8:8790"])
+def test_plain_http_leaves_this_machine_only_where_that_is_meant(url: str) -> None:
+    (said,) = problems(f'[providers.voice]\nbase_url = "{url}"')
+    assert said.startswith("jobs.toml:2:12: providers.voice.base_url: plain http ")
+    assert "allow_insecure = true" in said
+    text = f'[providers.voice]\nbase_url = "{url}"\nallow_insecure = true'
+    assert loaded(text).accounts["voice"].base_url == url
+
+
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:8790/cartesia", "https://x", "https://x.y/v1/z", "http://[::1]:80"]
+    "url",
+    [
+        "http://localhost:8790",
+        "http://127.0.0.1:8790/cartesia",
+        "https://x",
+        "https://x.y/v1/z",
+        "http://[::1]:80",
+    ],
 )
 def test_addresses_that_are_taken(url: str) -> None:
     account = loaded(f'[providers.voice]\nbase_url = "{url}"').accounts["voice"]

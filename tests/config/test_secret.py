@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator.config import secret as module
-from orchestrator.config.secret import LARGEST, Secret, SecretRef, looks_secret, resolve
+from orchestrator.config.secret import LARGEST, Dummies, Secret, SecretRef, looks_secret, resolve
 from orchestrator.errors import SecretError
 
 CANARY = "canary-7f3a9b"
@@ -156,6 +156,32 @@ def python(code: str) -> SecretRef:
 async def test_a_command(tmp_path: Path) -> None:
     ref = python("import os, sys; print(os.getcwd(), os.getsid(0) == os.getpid(), repr(sys.stdin.read()))")
     assert (await resolve(ref, tmp_path)).reveal() == f"{tmp_path} True ''"
+
+
+async def test_a_command_gets_little_of_our_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CARTESIA_API_KEY", "ORCHESTRATOR_TOKEN", "VAULT_TOKEN", "VAULT_ADDR"):
+        monkeypatch.setenv(name, f"value-of-{name}")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    code = (sys.executable, "-IS", "-c", "import os; print(*sorted(os.environ))")
+    usual = {"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "LANGUAGE"}
+
+    async def got(ref: SecretRef) -> set[str]:
+        names = (await resolve(ref, tmp_path)).reveal().split()
+        return {name for name in names if not name.startswith("LC_")}
+
+    few = await got(SecretRef(command=code))
+    assert {"PATH", "LANG"} <= few <= usual
+    assert await got(SecretRef(command=code, inherit=("VAULT_TOKEN", "NOT_SET"))) == few | {"VAULT_TOKEN"}
+    with pytest.raises(ValidationError, match="inherit belongs to a command"):
+        SecretRef(env="ACME_KEY", inherit=("PATH",))
+
+
+async def test_where_there_are_dummies_nothing_is_looked_up(tmp_path: Path) -> None:
+    for ref in (SecretRef(env="ACME_KEY"), SecretRef(file="key"), SecretRef(command=("touch", "ran"))):
+        assert (await resolve(ref, tmp_path, Dummies())).reveal() == Dummies.VALUE
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_no_shell_reads_a_command(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""A hook that is shown rather than sent, for when the sandbox stands in for the providers."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import ClassVar
+
+import structlog
+
+from orchestrator.core.delivery import Delivery
+from orchestrator.hooks import Hook, Preview
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.hooks")
+
+
+class Shown(Hook):
+    """Stands in for `hook`: tells `show` what it would send, and counts that as delivered."""
+
+    kind: ClassVar[str] = "shown"
+
+    def __init__(self, hook: Hook, show: Callable[[str], None]) -> None:
+        super().__init__(hook.options, hook.root, now=hook.now, env=hook.env)
+        self._hook = hook
+        self._show = show
+
+    @property
+    def origin(self) -> str:
+        """Name what it would reach."""
+        return self._hook.origin
+
+    @property
+    def deadline(self) -> timedelta:
+        """The longest that its preview takes."""
+        return self._hook.deadline
+
+    async def preview(self, delivery: Delivery) -> Preview:
+        """Show what would be sent."""
+        return await self._hook.preview(delivery)
+
+    async def send(self, delivery: Delivery) -> str:
+        """Show it; no address is looked up, no program run."""
+        preview = await self._hook.preview(delivery)
+        body = preview.body.decode("utf-8", "replace")
+        lines = (f"{delivery.hook} would get {delivery.event} (--with-hooks sends it):", *preview.head, body)
+        self._show("\n  ".join(lines))
+        return "shown, not sent: --with-hooks sends it"
+
+    async def aclose(self) -> None:
+        """Give back what the hook holds."""
+        await self._hook.aclose()
+
+
+def instead_of(hooks: Mapping[str, Hook], show: Callable[[str], None]) -> Mapping[str, Hook]:
+    """Return `hooks` with every one that leaves this machine shown."""
+    return {name: hook if hook.local else Shown(hook, show) for name, hook in hooks.items()}
+
+
+def log_shown(text: str) -> None:
+    """Show it in the log."""
+    log.info("hook.shown", text=text)

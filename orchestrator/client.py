@@ -7,7 +7,8 @@ from pathlib import Path
 
 import anyio
 
-from orchestrator.config.load import find, load
+from orchestrator.config.find import find
+from orchestrator.config.load import load
 from orchestrator.core.event import Event
 from orchestrator.core.plan import Plan
 from orchestrator.core.run import Run

@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 
 from orchestrator import __version__
 from orchestrator.cli._errors import Bug, SystemFailure, misuse, tell
+from orchestrator.cli._names import stand_in
 from orchestrator.cli._options import Form, common, form_of
 from orchestrator.errors import OrchestratorError, near
 from orchestrator.signals import end_at_once
@@ -101,11 +102,22 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one may have been meant."""
+        """Find the command, or say which one may have been meant; completing a name loads none."""
+        if ctx.resilient_parsing and args and (found := stand_in(args, self._load)) is not None:
+            return found
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             meant = near(args[0], COMMANDS)
             ctx.fail(f'no such command "{args[0]}"' + (f", {meant}" if meant else ""))
         return super().resolve_command(ctx, args)
+
+    def _load(self, words: Sequence[str]) -> click.Command | None:
+        """Load the command of these words."""
+        command: click.Command | None = self
+        for word in words:
+            if not isinstance(command, click.Group):
+                return None
+            command = command.get_command(click.Context(command), word)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them from the table, without loading any."""

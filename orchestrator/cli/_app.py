@@ -18,7 +18,8 @@ from orchestrator.cli._log import configure
 from orchestrator.cli._options import NAMES, Form, color_on, common
 from orchestrator.cli._table import Column, Table, width
 from orchestrator.config.address import ALLOWED_HOSTS
-from orchestrator.config.load import find, load, load_settings
+from orchestrator.config.find import find
+from orchestrator.config.load import load, load_settings
 from orchestrator.config.manifest import Kinds, Manifest, Settings
 from orchestrator.config.problems import placed
 from orchestrator.errors import Problem, SettingsError

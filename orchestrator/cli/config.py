@@ -9,7 +9,7 @@ from orchestrator.cli._app import App, app
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import document
 from orchestrator.config.duration import show as length
-from orchestrator.config.load import find
+from orchestrator.config.find import find
 from orchestrator.config.secret import SecretRef
 from orchestrator.config.url import without_passwords
 

@@ -387,8 +387,41 @@ def test_completion(place: Place) -> None:
     for shell in ("bash", "zsh", "fish"):
         assert "_ORCHESTRATOR_COMPLETE" in place("completion", shell).out
     place("completion", "tcsh", code=2)
-    words = {"_ORCHESTRATOR_COMPLETE": "bash_complete", "COMP_WORDS": "orchestrator sta", "COMP_CWORD": "1"}
-    assert "status" in place(env=words).out
+    assert completed(place, "bash", "sta") == ["status"]
+    path = place.write(cartesia("voice"), oxen("chat"), accounts=place.accounts() + HOOK)
+    for shell in ("bash", "zsh", "fish"):
+        assert completed(place, shell, "show vo") == ["voice"]
+        assert completed(place, shell, "cancel -y ") == ["voice", "chat"]
+        assert completed(place, shell, "why voice ") == ["chat"]
+        assert completed(place, shell, "show voice ") == []
+        assert completed(place, shell, "audit ox") == ["oxen"]
+        assert completed(place, shell, "hooks test ") == ["team"]
+        assert completed(place, shell, "hooks redeliver --hook t") == ["team"]
+    assert completed(place, "bash", "wait voice --for suc") == ["succeeded"]
+    assert completed(place, "bash", "show --js") == ["--json"]
+    assert completed(place, "bash", "-f nowhere.toml show ") == []
+    (place.folder / "other.toml").write_text('[jobs.other]\n[jobs."$(rm -r .)"]\n')
+    assert completed(place, "bash", "-f other.toml show ") == ["other"]
+    path.write_text("jobs = [")
+    assert completed(place, "bash", "show ") == []
+    assert not (place.folder / ".orchestrator").exists()
+
+
+HOOK = '[hooks.team]\nkind = "command"\ncommand = ["true"]\n'
+
+
+def completed(place: Place, shell: str, line: str) -> list[str]:
+    """Return what a shell offers for the last word of a line."""
+    words = f"orchestrator {line}"
+    last = line.rpartition(" ")[2]
+    current = last if shell == "fish" else str(words.count(" "))
+    env = {"_ORCHESTRATOR_COMPLETE": f"{shell}_complete", "COMP_CWORD": current}
+    found = place(env=env | {"COMP_WORDS": words.removesuffix(last) if shell == "fish" else words})
+    assert found.err == ""
+    lines = found.out.strip("\n").splitlines()
+    if shell == "zsh":
+        return lines[1::3]
+    return [each.partition(",")[2].partition("\t")[0] for each in lines]
 
 
 def test_the_sandbox_by_itself(place: Place) -> None:

@@ -180,7 +180,7 @@ async def test_a_file_that_changed_is_not_sent(url: str, tmp_path: Path) -> None
             await bench.provider.step("adapter_config.json", run)
         (tmp_path / "adapter_config.json").unlink()
         os.mkfifo(tmp_path / "adapter_config.json")
-        with pytest.raises(Rejected, match="no regular file"):
+        with pytest.raises(Rejected, match="not a regular file"):
             await bench.provider.step("adapter_config.json", run)
         assert not any(entry["operation"] == "upload" for entry in bench.requests())
 

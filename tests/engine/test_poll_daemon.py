@@ -39,7 +39,7 @@ def test_the_interval_and_the_next_look_are_shown(place: Place) -> None:
     found = account(place, "cartesia")
     assert (found["state"], found["poll_interval"], found["poll_lag"]) == ("ok", "1h", 0)
     assert "cartesia: polled every 1h, next in 5" in place("status").err
-    assert ", every 1h at least" in place("why", "voice").out
+    assert ", at least every 1h" in place("why", "voice").out
     listed = place("providers").out
     assert "NEXT LOOK" in listed
     assert "1h" in listed

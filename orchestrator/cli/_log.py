@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -24,6 +25,10 @@ NOISY = (
 )
 
 
+LONGEST = 4096
+"""Characters of one field: what comes from outside does not fill the disk."""
+
+
 class _Formatter(structlog.stdlib.ProcessorFormatter):
     """Writes an entry as a whole, traceback and all, and then hides every secret in it."""
 
@@ -44,6 +49,7 @@ def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _capped,
     ]
     structlog.configure(
         processors=[
@@ -71,3 +77,10 @@ def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -
     root.setLevel(level)
     for name in NOISY:  # their messages hold URLs, headers and parameters
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _capped(_logger: object, _name: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in fields.items():
+        if isinstance(value, str) and len(value) > LONGEST:
+            fields[key] = f"{value[: LONGEST - 1]}…"
+    return fields

@@ -26,7 +26,7 @@ def declare_jobs(build: Build, default_hooks: tuple[str, ...]) -> None:
 
 
 def _job(entry: Entry, build: Build, default_hooks: tuple[str, ...]) -> Job | None:
-    before = len(build.faults)
+    before = build.faults.total
     build.faults += _later(entry)
     head = {key: value for key, value in entry.table.items() if key not in JobTable.apart}
     table = decode(JobTable, head, build.here(entry))
@@ -37,7 +37,7 @@ def _job(entry: Entry, build: Build, default_hooks: tuple[str, ...]) -> Job | No
     if table is None or kind is None or model is None or spec is None:
         return None
     stored, inputs, hashes = _inputs(spec, model, entry, build)
-    if len(build.faults) > before:
+    if build.faults.total > before:
         return None
     return Job(
         name=entry.name,

@@ -8,11 +8,11 @@ from orchestrator.config.belongs import explained
 from orchestrator.config.jobs import declare_jobs
 from orchestrator.config.manifest import Kinds, Manifest, Settings
 from orchestrator.config.plain import look_alikes
-from orchestrator.config.problems import Fault, render
+from orchestrator.config.problems import Faults, render
 from orchestrator.config.settings import settings
-from orchestrator.config.source import Source, read, shown
+from orchestrator.config.source import LARGEST, Source, read, shown
 from orchestrator.config.tables import Build, check_default_hooks, declare_accounts, declare_hooks, sort
-from orchestrator.errors import MOST_PROBLEMS, ManifestError, Problem, SettingsError
+from orchestrator.errors import Code, ManifestError, Problem, SettingsError
 
 
 def load(files: Sequence[Path], kinds: Kinds, env: Mapping[str, str]) -> Manifest:
@@ -44,7 +44,7 @@ def load(files: Sequence[Path], kinds: Kinds, env: Mapping[str, str]) -> Manifes
 def load_settings(files: Sequence[Path], env: Mapping[str, str]) -> tuple[Settings, Path]:
     """Read `[orchestrator]` alone and the root folder, for commands that need no job to be right."""
     sources, problems, cwd = _read(files)
-    faults: list[Fault] = []
+    faults = Faults()
     options, _ = settings(sources, env, files[0].parent, faults)
     _raise(files, cwd, problems, faults, Build(kinds=Kinds(providers={}, hooks={}), whole=False))
     return options, files[0].parent
@@ -54,19 +54,31 @@ def _read(files: Sequence[Path]) -> tuple[list[Source], list[Problem], Path]:
     if not files:
         raise SettingsError("no job file was given")
     cwd = Path.cwd()
-    results = [read(path, cwd) for path in files]
-    sources = [result for result in results if isinstance(result, Source)]
-    return sources, [result for result in results if isinstance(result, Problem)], cwd
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    room = LARGEST
+    for path in files:
+        found = read(path, cwd)
+        if isinstance(found, Source):
+            sources.append(found)
+            room -= len(found.data)
+        else:
+            problems.append(found)
+        if room < 0:
+            message = f"with it, the job files are larger than {LARGEST // 2**20} MB together"
+            problems.append(Problem(file=shown(path, cwd), message=message, code=Code.TOO_LARGE))
+            break
+    return sources, problems, cwd
 
 
 def _raise(
-    files: Sequence[Path], cwd: Path, problems: Sequence[Problem], faults: Sequence[Fault], build: Build
+    files: Sequence[Path], cwd: Path, problems: Sequence[Problem], faults: Faults, build: Build
 ) -> None:
-    found = {*problems, *render(explained(faults[:MOST_PROBLEMS], build))}
+    found = {*problems, *render(explained(faults, build))}
     if found:
         order = {shown(path, cwd): index for index, path in enumerate(files)}
         told = sorted(found, key=lambda p: (order[p.file], p.line, p.column, p.path, p.message))
-        raise ManifestError(told, more=len(faults[MOST_PROBLEMS:]))
+        raise ManifestError(told, more=faults.more)
 
 
 def _digest(sources: Sequence[Source]) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path as FilePath
+from typing import Self
 
 from orchestrator.config.excerpt import excerpt
 from orchestrator.config.locate import LONGEST, Path, dotted, places, printable
 from orchestrator.config.source import Source, read
-from orchestrator.errors import Code, Problem, near
+from orchestrator.errors import MOST_PROBLEMS, Code, Problem, near
 
 
 class Spot(Enum):
@@ -33,6 +34,33 @@ class Fault:
     known: Sequence[str] = ()
     """The keys of the table, where one that it does not have is at fault."""
     first: tuple[Source, Path] | None = None
+
+
+class Faults(list[Fault]):
+    """Gathered faults: the first so many are kept, of the rest it is known how many there are."""
+
+    more = 0
+
+    def append(self, fault: Fault) -> None:
+        """Keep a fault, or count it."""
+        if len(self) < MOST_PROBLEMS:
+            super().append(fault)
+        else:
+            self.more += 1
+
+    def extend(self, faults: Iterable[Fault]) -> None:
+        """Keep or count each."""
+        for fault in faults:
+            self.append(fault)
+
+    def __iadd__(self, faults: Iterable[Fault]) -> Self:  # type: ignore[override, misc]  # lists allow more
+        self.extend(faults)
+        return self
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self) + self.more
 
 
 def render(faults: Iterable[Fault]) -> tuple[Problem, ...]:

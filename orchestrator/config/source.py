@@ -10,14 +10,20 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 
 from orchestrator.config.excerpt import excerpt
-from orchestrator.config.locate import Path, conflict, dotted, position
+from orchestrator.config.locate import Path, conflict, dotted, places, position
 from orchestrator.errors import Code, Problem
 
 LARGEST: Final = 8 * 2**20
 """Bytes of one file: ten thousand jobs take about 3 MB."""
-MOST_KEYS: Final = 1_000_000
+MOST_KEYS: Final = 250_000
+"""Keys of one file, and items of its lists: ten thousand jobs have about 110,000 keys."""
+MOST_DOTS: Final = 100_000
+"""Dots in keys and headers; each makes a table, which costs the parser much more than the dot's byte."""
+MOST_ENTRIES: Final = 10_000
+"""Entries of one table or list, other than `jobs`, `providers` and `hooks`."""
 DEEPEST: Final = 16
 """Parts of one dotted key, and nesting of arrays and inline tables: more makes the parser slow or deep."""
+_SECTIONS: Final = {("jobs",), ("providers",), ("hooks",)}
 
 _STRING: Final = (
     r'"""(?:[^"\\]++|\\.?|"{1,2}(?!"))*+"{0,5}'
@@ -88,16 +94,20 @@ def measure(text: str, name: str) -> Problem | None:
     """Refuse what would make the parser slow or deep; strings and comments do not count."""
     if text.count("=") > MOST_KEYS:
         return Problem(file=name, message=f"more than {MOST_KEYS} keys", code=Code.TOO_LARGE)
+    if text.count(",") > MOST_KEYS:
+        return Problem(file=name, message=f"more than {MOST_KEYS} commas", code=Code.TOO_LARGE)
     depth = 0
     for found in _BRACKET.finditer(text):
         depth += 1 if found[1] in _OPENING else -1
         if depth > DEEPEST:
             return _too_deep(text, name, found.start(1))
-    return _long_key(text, name) if _DOTTED.search(text) else None
+    dotted = text.count(".") > MOST_DOTS or _DOTTED.search(text)
+    return _dots(text, name) if dotted else None
 
 
-def _long_key(text: str, name: str) -> Problem | None:
-    dots = 0
+def _dots(text: str, name: str) -> Problem | None:
+    """Count the dots of each key and of all keys together."""
+    dots = total = 0
     for token in _KEY_PART.finditer(text):
         first = text[token.start()]
         if first == ".":
@@ -105,7 +115,11 @@ def _long_key(text: str, name: str) -> Problem | None:
             if dots >= DEEPEST:
                 return _too_deep(text, name, token.start())
         elif first in "=,{}[]\n":
+            total += dots if first in "=]" else 0
             dots = 0
+            if total > MOST_DOTS:
+                message = f"more than {MOST_DOTS} dots in keys"
+                return _problem(name, text, token.start(), message, Code.TOO_LARGE)
     return None
 
 
@@ -122,7 +136,23 @@ def _parse(path: FilePath, name: str, data: bytes, text: str) -> Source | Proble
         # int() refuses numbers of thousands of digits, datetime offsets that are out of range
         message = "not TOML: a number or a time out of range"
         return Problem(file=name, message=message, code=Code.NOT_TOML)
+    where, message = _overgrown(document)
+    if message:
+        found = places(text).get(where)
+        return _problem(name, text, found.key if found else 0, message, Code.TOO_LARGE, where)
     return Source(path=path, shown=name, data=data, text=text, document=document)
+
+
+def _overgrown(document: Mapping[str, Any]) -> tuple[Path, str]:
+    """Find a table or list with more entries than anybody needs; no message where there is none."""
+    left: list[tuple[Path, Any]] = [((), document)]
+    while left:
+        path, value = left.pop()
+        if len(value) > MOST_ENTRIES and path not in _SECTIONS:
+            return path, f"more than {MOST_ENTRIES} entries"
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        left += [((*path, key), inner) for key, inner in entries if isinstance(inner, dict | list)]
+    return (), ""
 
 
 def _refused(name: str, text: str, said: str) -> Problem:

@@ -16,7 +16,7 @@ from orchestrator.config.manifest import (
     Settings,
 )
 from orchestrator.config.plain import Here, decode
-from orchestrator.config.problems import Fault, Spot, quoted
+from orchestrator.config.problems import Fault, Faults, Spot, quoted
 from orchestrator.config.source import Source
 from orchestrator.core.job import Job
 from orchestrator.errors import Code, near
@@ -59,7 +59,7 @@ class Build:
 
     kinds: Kinds
     whole: bool
-    faults: list[Fault] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
     entries: dict[Section, dict[str, Entry]] = field(default_factory=dict)
     accounts: dict[str, AccountOptions] = field(default_factory=dict)
     hooks: dict[str, HookOptions] = field(default_factory=dict)

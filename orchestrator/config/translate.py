@@ -27,9 +27,12 @@ def faults_of(
     error: ValidationError, source: Source, prefix: Path, table: object, model: type[BaseModel]
 ) -> Iterator[Fault]:
     """Translate what pydantic found in `table`, which stands at `prefix`."""
+    known: dict[Path, Sequence[str]] = {}
     for path, details in _chosen(error, table):
         message, hint = _words(details, path, prefix)
         unknown = details["type"] == "extra_forbidden"
+        if unknown and path[:-1] not in known:
+            known[path[:-1]] = keys(model, path[:-1])
         yield Fault(
             source=source,
             path=(*prefix, *path),
@@ -37,7 +40,7 @@ def faults_of(
             hint=hint,
             code=_CODES.get(details["type"], Code.INVALID_VALUE),
             spot=Spot.KEY if unknown else Spot.VALUE,
-            known=keys(model, path[:-1]) if unknown else (),
+            known=known[path[:-1]] if unknown else (),
         )
 
 

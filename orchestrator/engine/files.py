@@ -16,6 +16,8 @@ from orchestrator.errors import ManifestError, SettingsError
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 
 STEADY_SECONDS: Final = 0.2
+LONGEST: Final = 4000
+"""Characters of a trouble with the files, as logs and /readyz tell it."""
 BOUND: Final = ("database", "project")
 """What all that is open hangs on."""
 
@@ -48,9 +50,12 @@ class JobFiles:
         try:
             return await self._news(now)
         except (ManifestError, SettingsError) as error:
-            if self.trouble != error.message:
-                self.trouble = error.message
-                log.error("files.refused", error=error.message, hint="the last good files stay in force")
+            said = error.message
+            if len(said) > LONGEST:
+                said = f"{said[:LONGEST]}… (`orchestrator validate` shows the rest)"
+            if self.trouble != said:
+                self.trouble = said
+                log.error("files.refused", error=said, hint="the last good files stay in force")
             return None
 
     async def _news(self, now: Manifest) -> Manifest | None:

@@ -124,8 +124,8 @@ def test_measuring_takes_no_time(piece: str) -> None:
 
 
 def test_too_many_keys() -> None:
-    assert measure("=" * 1_000_001, "x") == Problem(
-        file="x", message="more than 1000000 keys", code=Code.TOO_LARGE
+    assert measure("=" * 250_001, "x") == Problem(
+        file="x", message="more than 250000 keys", code=Code.TOO_LARGE
     )
 
 

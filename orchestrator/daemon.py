@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,11 +20,13 @@ from orchestrator.engine.journal import forget_settled
 from orchestrator.engine.reconcile import automatic
 from orchestrator.engine.settled import End, all_ended
 from orchestrator.engine.ticks import Bell, Ticks
-from orchestrator.errors import OrchestratorError, StoreError
+from orchestrator.errors import OrchestratorError, StoreError, StoreRemoved
 from orchestrator.hooks.heartbeat import ping
 from orchestrator.providers import registry
 from orchestrator.store.hints import changes
+from orchestrator.store.opening import outlast
 from orchestrator.store.store import alive
+from orchestrator.store.trouble import Outage
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 
@@ -61,6 +64,7 @@ class Daemon:
     _bells: dict[str, Bell] = field(default_factory=dict)
     _loops: set[str] = field(default_factory=set)
     _pinged: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _outage: Outage = field(default_factory=Outage)
     _settled: Bell = field(default_factory=Bell)
     _stop: anyio.Event = field(default_factory=anyio.Event)
     _rested: anyio.Event = field(default_factory=anyio.Event)
@@ -78,23 +82,32 @@ class Daemon:
     async def run(self) -> None:
         """Work until the first signal, `stop`, or until settled; then finish what is under way."""
         store = self.engine.store
+        self.engine.pulse = lambda account: self._well(f"account {account}")
+        store.database.listeners.append(self._ring_all)
+        try:
+            await outlast(self._begin, stop=self._stop)
+            if not self._stop.is_set():
+                with Ticks() as ticks:
+                    async with anyio.create_task_group() as tasks:
+                        self._start(tasks, ticks)
+                        log.info("daemon.started", pid=os.getpid(), address=self.address)
+                        await self._stop.wait()
+                        await self._drain(tasks)
+        finally:
+            store.database.listeners.remove(self._ring_all)
+            with anyio.CancelScope(shield=True), suppress(StoreError):
+                await store.daemons.leave()  # without it others find out by themselves, a little later
+
+    async def _begin(self) -> None:
+        """Write what must be written before anything else."""
+        store = self.engine.store
         await store.work.end_leases(alive)
         await store.outbox.end_leases(alive)
         await self.engine.prepare()
-        self.engine.pulse = lambda account: self._well(f"account {account}")
         await forget_settled(self.engine.journal, store.work)
-        store.database.listeners.append(self._ring_all)
-        try:
-            with Ticks() as ticks:
-                async with anyio.create_task_group() as tasks:
-                    await self._start(tasks, ticks)
-                    log.info("daemon.started", pid=os.getpid(), address=self.address)
-                    await self._stop.wait()
-                    await self._drain(tasks)
-        finally:
-            store.database.listeners.remove(self._ring_all)
-            with anyio.CancelScope(shield=True):
-                await store.daemons.leave()
+        await self._beat()
+        if self.reconciles:
+            await self._reconcile()
 
     def stop(self) -> None:
         """Begin nothing new, and end when what is under way is done."""
@@ -102,11 +115,8 @@ class Daemon:
         self._stop.set()
         self._ring_all()
 
-    async def _start(self, tasks: TaskGroup, ticks: Ticks) -> None:
+    def _start(self, tasks: TaskGroup, ticks: Ticks) -> None:
         self._tasks, self._ticks = tasks, ticks
-        await self._beat()
-        if self.reconciles:
-            await self._reconcile()
         self._spawn_loops()
         ticks.every("beat", BEAT_SECONDS, self._bell("beat"))
         ticks.every("prune", PRUNE_SECONDS, self._bell("prune"))
@@ -127,7 +137,7 @@ class Daemon:
             tasks.start_soon(self._keep, self._reread)
         if self.until_settled:
             ticks.every("settled", 1, self._settled)
-            tasks.start_soon(self._until_settled)
+            tasks.start_soon(self._keep, self._until_settled)
         if self.serve is not None:
             tasks.start_soon(self.serve, self)
 
@@ -136,6 +146,10 @@ class Daemon:
         while True:
             try:
                 await work()
+            except StoreError as error:
+                self._outage.begins(work.__name__.strip("_"), error)
+                if self.until_settled and isinstance(error, StoreRemoved):
+                    raise  # nothing will ever be settled in it
             except Exception:
                 log.exception("task.broke", task=work.__name__.strip("_"))
             await anyio.sleep(TROUBLE.total_seconds())
@@ -165,9 +179,10 @@ class Daemon:
         try:
             wait = await work()
             self._well(name)
+            self._outage.ends()
             self._bell("heartbeat").ring()
         except StoreError as error:
-            log.error("store.failed", loop=name, error=error.message, hint=error.hint)
+            self._outage.begins(name, error)
             wait = TROUBLE
         except OrchestratorError as error:
             log.error("loop.failed", loop=name, error=error.message)
@@ -210,11 +225,8 @@ class Daemon:
     async def _prune(self) -> None:
         """Forget what was delivered long ago, a batch at a time, now and every hour."""
         while True:
-            try:
-                while await self.engine.store.replay.prune():
-                    pass
-            except StoreError as error:
-                log.error("store.failed", loop="prune", error=error.message, hint=error.hint)
+            while await self.engine.store.replay.prune():
+                pass
             await self._bell("prune").wait()
 
     def _bell(self, name: str) -> Bell:
@@ -232,10 +244,8 @@ class Daemon:
     async def _beats(self) -> None:
         while True:
             await self._bell("beat").wait()
-            try:
-                await self._beat()
-            except StoreError as error:
-                log.error("store.failed", loop="beat", error=error.message, hint=error.hint)
+            await self._beat()
+            self._outage.ends()
 
     async def _beat(self) -> None:
         await self.engine.store.daemons.beat(host=socket.gethostname(), pid=os.getpid(), address=self.address)
@@ -273,14 +283,11 @@ class Daemon:
         store = self.engine.store
         while True:
             await self._settled.wait()
-            try:
-                hooks = tuple(self.engine.deliverer.hooks)
-                self.ended = await all_ended(store)
-                if self.ended is not None and await store.outbox.unsettled(hooks) == 0:
-                    self.stop()
-                    return
-            except StoreError as error:
-                log.error("store.failed", loop="settled", error=error.message, hint=error.hint)
+            hooks = tuple(self.engine.deliverer.hooks)
+            self.ended = await all_ended(store)
+            if self.ended is not None and await store.outbox.unsettled(hooks) == 0:
+                self.stop()
+                return
 
     async def _drain(self, tasks: TaskGroup) -> None:
         """Let what is under way end, for a while; what is cut off is looked up at the next start."""

@@ -101,7 +101,7 @@ class App:
             yield store
 
     @asynccontextmanager
-    async def engine(self, manifest: Manifest, store: Store) -> AsyncIterator[Any]:
+    async def engine(self, manifest: Manifest, store: Store, *, prepared: bool = True) -> AsyncIterator[Any]:
         """Open an engine on `manifest`, over the sandbox where that is asked for."""
         with ExitStack() as stack:
             env: Mapping[str, str] = os.environ
@@ -114,9 +114,16 @@ class App:
                 self.sandboxes.append(url)
                 manifest, env = sandbox.under(manifest, url)
                 journal = f"sandbox-{journal}"
-            async with opening.open_engine(
-                manifest, store, env, journal=journal, with_hooks=self.with_hooks, show=self.say
-            ) as engine:
+            opened = opening.open_engine(
+                manifest,
+                store,
+                env,
+                journal=journal,
+                prepared=prepared,
+                with_hooks=self.with_hooks,
+                show=self.say,
+            )
+            async with opened as engine:
                 yield engine
 
     def reload(self) -> Manifest:

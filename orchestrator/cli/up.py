@@ -66,7 +66,7 @@ def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: b
             apply_new = not no_apply and (yes or await _agreed(app, store, manifest))
             asking = False
             with daemon_lock(store), listening(manifest.settings, os.environ) as listener:
-                async with app.engine(manifest, store) as engine:
+                async with app.engine(manifest, store, prepared=False) as engine:
                     daemon = Daemon(
                         engine=engine,
                         reload=app.reload,

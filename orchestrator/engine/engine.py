@@ -24,7 +24,7 @@ from orchestrator.engine.look import look
 from orchestrator.engine.poll import poll
 from orchestrator.engine.secrets import KnownSecrets
 from orchestrator.engine.submit import submit
-from orchestrator.errors import Denied, LeaseLost, Missing, ProviderError
+from orchestrator.errors import Denied, LeaseLost, Missing, ProviderError, StoreError
 from orchestrator.hooks import Hook
 from orchestrator.hooks import registry as hook_registry
 from orchestrator.hooks.shown import instead_of, log_shown
@@ -281,7 +281,10 @@ class Engine:
         """Give back connections and hooks."""
         with anyio.CancelScope(shield=True):
             if any(lane.held for lane in self._lanes.values()):
-                await self.store.accounts.let_go()
+                try:
+                    await self.store.accounts.let_go()
+                except StoreError as error:
+                    log.warning("claims.left", error=error.message)  # they end by themselves
             for lane in self._lanes.values():
                 await lane.provider.close()
             self._lanes.clear()

@@ -39,13 +39,18 @@ async def open_engine(
     env: Mapping[str, str],
     *,
     journal: str = JOURNAL,
+    prepared: bool = True,
     with_hooks: bool = False,
     show: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Engine]:
-    """Open an engine on `manifest` and `store`; all else is said in `Engine`."""
+    """Open an engine on `manifest` and `store`; all else is said in `Engine`.
+
+    A daemon prepares it by itself, when the database answers.
+    """
     written = Journal(state_folder(manifest.root) / journal)
     engine = Engine(store, manifest, written, env, with_hooks=with_hooks, show=show)
-    await engine.prepare()
+    if prepared:
+        await engine.prepare()
     try:
         yield engine
     finally:

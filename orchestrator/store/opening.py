@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio
 import structlog
@@ -17,7 +17,6 @@ from orchestrator.store.lock import held
 from orchestrator.store.store import Store
 from orchestrator.store.tables import metadata
 
-T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.store")
 
 FIRST_WAIT: Final = 0.5
@@ -109,21 +108,22 @@ def _silent() -> None:
     """Say nothing."""
 
 
-async def outlast(work: Callable[[], Awaitable[T]]) -> T:
-    """Do `work`, again and again while the database is away; says so once, and once that it is back."""
-    wait = 0.0
-    while True:
+async def outlast(work: Callable[[], Awaitable[None]], *, stop: anyio.Event | None = None) -> None:
+    """Do `work`, again and again while the database is away, until `stop`; says once that it is away."""
+    stop, wait = stop or anyio.Event(), 0.0
+    while not stop.is_set():
         try:
-            done = await work()
+            await work()
         except StoreAway as error:
             if not wait:
                 log.warning("store.away", error=error.message, hint=error.hint, doing="waiting for it")
         else:
             if wait:
                 log.info("store.back")
-            return done
+            return
         wait = min(wait * 2 or FIRST_WAIT, LONGEST_WAIT)
-        await anyio.sleep(wait)
+        with anyio.move_on_after(wait):
+            await stop.wait()
 
 
 async def daemon_runs(store: Store) -> bool:

@@ -5,9 +5,12 @@ from contextlib import contextmanager
 from typing import Final
 
 import sqlalchemy as sa
+import structlog
 
 from orchestrator.config.address import ALLOWED_HOSTS
 from orchestrator.errors import StoreAway, StoreError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.store")
 
 WRITE_SECONDS: Final = 30.0
 
@@ -69,3 +72,22 @@ def _hint(text: str, *, bare: bool) -> str | None:
             f"--allow-database-host HOST or {ALLOWED_HOSTS} allows it, ORCHESTRATOR_DATABASE names another"
         )
     return next((hint for part, hint in HINTS.items() if part in text), None)
+
+
+class Outage:
+    """What ails the database, said once until it is over: everything that uses it finds out for itself."""
+
+    def __init__(self) -> None:
+        self._said: str | None = None
+
+    def begins(self, loop: str, error: StoreError) -> None:
+        """Take note that a loop met `error`."""
+        if error.message != self._said:
+            self._said = error.message
+            log.error("store.failed", loop=loop, error=error.message, hint=error.hint)
+
+    def ends(self) -> None:
+        """Take note that something was read or written."""
+        if self._said is not None:
+            self._said = None
+            log.info("store.back")

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import sqlalchemy as sa
 from drive import Place, cartesia
 from postgres import Postgres
 
@@ -201,6 +202,62 @@ def test_offline_asks_no_database(place: Place, asking: Server) -> None:
         place.write(cartesia("voice"), settings=f'database = "postgresql://me@{host}/state"\n')
         assert "1 to create" in place("plan", "--offline", "--detailed-exitcode", code=2).out
     assert asking.told == []
+
+
+def test_a_file_that_is_removed_under_a_daemon(place: Place) -> None:
+    place.write(cartesia("voice", dataset="stuck-me"))
+    daemon = place.start("up")
+    daemon.until("run.advanced", job="voice", status="running")
+    path = place.folder / ".orchestrator" / "state.db"
+    path.rename(place.folder / "away.db")
+    said = daemon.until("store.failed")
+    assert f"{path}: the file was removed while it was in use" in said["error"]
+    assert "restart" in said["hint"]
+    place.write(cartesia("voice", dataset="stuck-me"), cartesia("more"))
+    daemon.until("reconcile.failed")
+    for found in place.together(("status",), ("plan",), ("apply", "-y"), code=1):
+        assert f"{path}: the file was removed while a daemon uses it" in found.err
+    assert not path.exists()
+    (place.folder / "away.db").rename(path)
+    daemon.until("store.back")
+    assert place.ledger().counts["cartesia"] == 1
+    place("apply", "-y")
+    daemon.until("run.advanced", job="more", status="succeeded")
+    path.unlink()
+    assert daemon.stop() == 0
+    assert not path.exists()
+    assert "No job is recorded yet" in place("status").err
+    assert not path.exists()
+
+
+def test_a_postgresql_that_is_away_when_the_daemon_starts_and_stops(place: Place, postgres: Postgres) -> None:
+    url = postgres.make()
+    where = sa.make_url(url).query.get("host")
+    if not isinstance(where, str):
+        pytest.skip("its address is no socket that could be taken away")
+    socket = place.folder.parent / ".s.PGSQL.5432"
+    ours = sa.make_url(url).update_query_dict({"host": str(socket.parent)})
+    place.env["ORCHESTRATOR_DATABASE"] = ours.render_as_string()
+    place.write(cartesia("voice"))
+    try:
+        daemon = place.start("up")
+        daemon.until("store.away")
+        assert daemon.stop() == 0
+        daemon = place.start("up")
+        daemon.until("store.away", doing="waiting for it")
+        socket.symlink_to(Path(where) / socket.name)
+        daemon.until("run.advanced", job="voice", status="succeeded")
+        socket.unlink()
+        postgres.execute(
+            url,
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()",
+        )
+        daemon.until("store.failed")
+        assert daemon.stop() == 0
+        assert len([row for row in daemon.log if row["event"] == "store.away"]) == 1
+    finally:
+        postgres.drop(url)
 
 
 def test_several_that_meet_an_empty_postgresql_fill_it_once(place: Place, postgres: Postgres) -> None:

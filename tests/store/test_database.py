@@ -17,7 +17,7 @@ from core.make import NOW, a_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.errors import SchemaError, StoreError
+from orchestrator.errors import SchemaError, StoreError, StoreRemoved
 from orchestrator.store.commit import notify
 from orchestrator.store.database import CHANNEL, REVISION, Database, Tx
 from orchestrator.store.driver import CACHE_KIB, SAFE_WAL
@@ -289,6 +289,38 @@ def test_the_file_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(path, 65534, 65534)
     with pytest.raises(StoreError, match="belongs to another user"):
         prepare_file(path)
+
+
+@pytest.mark.parametrize("moment", ["before", "within"])
+@pytest.mark.parametrize("end", ["removed", "replaced"])
+def test_nothing_is_written_to_a_file_that_nobody_can_find(tmp_path: Path, moment: str, end: str) -> None:
+    path = tmp_path / "state.db"
+    prepare_file(path)
+
+    def away() -> None:
+        path.rename(tmp_path / "away.db")
+        if end == "replaced":
+            prepare_file(path)
+
+    async def late(tx: Tx) -> None:
+        await tx.connection.exec_driver_sql("create table t (x integer)")
+        if moment == "within":
+            away()
+
+    async def work() -> None:
+        async with Database(f"sqlite:///{path}") as database:
+            await database.read(_now)
+            if moment == "before":
+                away()
+            with pytest.raises(StoreRemoved, match=f"the file was {end} while it was in use"):
+                await database.write(late)
+            with pytest.raises(StoreRemoved):
+                await database.read(_now)
+            assert path.exists() == (end == "replaced")
+            (tmp_path / "away.db").rename(path)
+            await database.read(_now)
+
+    anyio.run(work)
 
 
 def test_something_else_in_the_place_of_the_file_is_explained(tmp_path: Path) -> None:

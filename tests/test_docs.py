@@ -112,7 +112,7 @@ def test_the_readme_shows_what_the_demo_prints(tmp_path: Path) -> None:
     ours, theirs = parts(recorded), parts(printed)
     assert list(ours) == list(theirs)
     waited = ours.pop("$ orchestrator apply --wait"), theirs.pop("$ orchestrator apply --wait")
-    told = ours.pop("What the hooks got"), theirs.pop("What the hooks got")
+    told = ours.pop("What the hooks received"), theirs.pop("What the hooks received")
     assert ours == theirs
     assert sorted(told[0]) == sorted(told[1])
     # Who moves first, and which words of a provider are seen between two looks, is another matter each time.

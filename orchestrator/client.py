@@ -1,23 +1,31 @@
 """From Python: plan, apply, wait and follow, with the same files and the same database."""
 
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import structlog
+from anyio import to_thread
 
 from orchestrator.config.find import find
 from orchestrator.config.load import load
+from orchestrator.config.settings import rehearsed
 from orchestrator.core.event import Event
 from orchestrator.core.plan import Plan
 from orchestrator.core.run import Run
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.opening import kinds, open_engine
+from orchestrator.engine.opening import JOURNAL, kinds, open_engine, state_folder
 from orchestrator.engine.reconcile import apply, preview
-from orchestrator.errors import UsageError
+from orchestrator.engine.settled import End, ended, refusals
+from orchestrator.errors import Denied, UsageError
+from orchestrator.net.redaction import redact
 from orchestrator.providers import registry
+from orchestrator.rehearsal import running, under
 from orchestrator.store.opening import daemon_runs, open_store
+from orchestrator.store.views import Standing
 
 LOOK_SECONDS = 0.5
 
@@ -30,15 +38,25 @@ class Orchestrator:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, *files: str | Path) -> AsyncIterator["Orchestrator"]:
-        """Open `files`, or what the command line would find; raises `ManifestError` with every problem."""
+    async def open(cls, *files: str | Path, sandbox: bool = False) -> AsyncIterator["Orchestrator"]:
+        """Open `files`, or what the command line would find; raises `ManifestError` with every problem.
+
+        With `sandbox` the emulated providers stand under every account, and a database of its own: nothing
+        is bought, and no secret is read.
+        """
+        _log_quietly()
         manifest = load(find([str(file) for file in files], Path.cwd(), os.environ), kinds(), os.environ)
-        settings = manifest.settings
-        async with (
-            open_store(settings.address, settings.project) as store,
-            open_engine(manifest, store, os.environ) as engine,
-        ):
-            yield cls(engine)
+        env: Mapping[str, str] = os.environ
+        journal = JOURNAL
+        async with AsyncExitStack() as stack:
+            if sandbox:
+                manifest = replace(manifest, settings=rehearsed(manifest.settings, manifest.root))
+                started = running(state_folder(manifest.root))
+                manifest, env = under(manifest, await to_thread.run_sync(stack.enter_context, started))
+                journal = f"sandbox-{journal}"
+            settings = manifest.settings
+            store = await stack.enter_async_context(open_store(settings.address, settings.project))
+            yield cls(await stack.enter_async_context(open_engine(manifest, store, env, journal=journal)))
 
     async def plan(self, *, again: bool = False) -> Plan:
         """Say what an apply would do; writes nothing and asks no provider."""
@@ -60,22 +78,39 @@ class Orchestrator:
         return [run for run in found if run is not None]
 
     async def wait(self, job: str) -> Run:
-        """Return a job's run once it is final or needs a person; safe to cancel and to call again."""
+        """Return a job's run once it is final or needs a person; safe to cancel and to call again.
+
+        Raises `Denied` where only credentials that are missing or refused keep it, which are tried again
+        first, and `UsageError` where nothing was bought of it yet, since a person must decide.
+        """
+        store = self._engine.store
+        await store.accounts.reconsider()
         while True:
-            run = await self.run(job)
-            if run is not None and (run.status.final or run.stuck):
-                return run
-            if run is not None and not await daemon_runs(self._engine.store):
-                await self._engine.round(run.account)
+            standing = await self._standing(job)
+            match await ended(store, [standing]):
+                case End.SUCCEEDED | End.FAILED if standing.run is not None:
+                    return standing.run
+                case End.SUCCEEDED | End.FAILED:
+                    raise UsageError(f"{job} is held: {standing.record.held}")
+                case End.DENIED:
+                    account = standing.record.account
+                    why = (await refusals(store)).get(account, "its credentials are refused")
+                    raise Denied(f"{account}: {why}")
+                case None:
+                    pass
+            if not await daemon_runs(store):
+                await self._engine.round(standing.record.account)
                 await self._tell()
             await anyio.sleep(LOOK_SECONDS)
 
     async def run(self, job: str) -> Run | None:
         """Return the run that a job stands by; raises `UsageError` for a job that is not recorded."""
-        standings = await self._engine.store.views.standings([job])
-        if not standings:
-            raise UsageError(f"no job {job} is recorded", hint="apply records new ones")
-        return standings[0].run
+        return (await self._standing(job)).run
+
+    async def _standing(self, job: str) -> Standing:
+        for standing in await self._engine.store.views.standings([job]):
+            return standing
+        raise UsageError(f"no job {job} is recorded", hint="apply records new ones")
 
     async def events(self, *, after: int = 0) -> AsyncIterator[Event]:
         """Yield every event after the id `after`, then each new one as it comes; never ends."""
@@ -89,3 +124,22 @@ class Orchestrator:
         deliverer = self._engine.deliverer
         for name in deliverer.hooks:
             await deliverer.drain(name)
+
+
+def _log_quietly() -> None:
+    """Have what we log go through `logging`, unless the program has set structlog up itself.
+
+    A library prints nothing: without a handler of the program's own, warnings alone reach stderr.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+            lambda _logger, _name, text: redact(str(text)),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )

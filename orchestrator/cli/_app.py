@@ -22,6 +22,7 @@ from orchestrator.config.find import find
 from orchestrator.config.load import load, load_settings
 from orchestrator.config.manifest import Kinds, Manifest, Settings
 from orchestrator.config.problems import placed
+from orchestrator.config.settings import rehearsed
 from orchestrator.errors import Problem, SettingsError
 from orchestrator.net.redaction import redact
 from orchestrator.store.opening import daemon_runs, open_store, read_store
@@ -75,11 +76,7 @@ class App:
         return replace(found, settings=self._own(found.settings, found.root))
 
     def _own(self, settings: Settings, root: Path) -> Settings:
-        """Give the sandbox a database of its own, so that the real one is neither read nor written."""
-        if not self.sandbox:
-            return settings
-        own = {"database": f"sqlite:///{root}/.orchestrator/sandbox.db", "heartbeat": None}
-        return settings.model_copy(update=own)
+        return rehearsed(settings, root) if self.sandbox else settings
 
     @asynccontextmanager
     async def store(self, settings: Settings, *, patient: bool = False) -> AsyncIterator[Store]:
@@ -108,7 +105,7 @@ class App:
             opening = late("engine.opening")
             journal = opening.JOURNAL
             if self.sandbox:
-                sandbox = late("cli._sandbox")
+                sandbox = late("rehearsal")
                 folder = opening.state_folder(manifest.root)
                 url = await anyio.to_thread.run_sync(stack.enter_context, sandbox.running(folder))
                 self.sandboxes.append(url)
@@ -130,7 +127,7 @@ class App:
         """Read the files again for an engine; the sandbox stays under every account."""
         manifest = self.manifest()
         for url in self.sandboxes:
-            manifest, _ = late("cli._sandbox").under(manifest, url)
+            manifest, _ = late("rehearsal").under(manifest, url)
         return manifest
 
     async def daemon_runs(self, store: Store) -> bool:

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._sandbox import PATHS
 from orchestrator.errors import SettingsError
+from orchestrator.rehearsal import PATHS
 from orchestrator.sandbox import Options, serve
 
 

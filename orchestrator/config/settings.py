@@ -116,3 +116,9 @@ def _value(name: str, key: str, text: str) -> object:
         return getattr(Settings.model_validate(table), key)
     except ValidationError as error:
         raise SettingsError(f"{name}: {summary(error, table)}") from None
+
+
+def rehearsed(settings: Settings, root: Path) -> Settings:
+    """Give the sandbox a database of its own, so that the real one is neither read nor written."""
+    own = {"database": f"sqlite:///{root}/.orchestrator/sandbox.db", "heartbeat": None}
+    return settings.model_copy(update=own)

@@ -1,4 +1,4 @@
-"""`--sandbox`: the emulated providers, in a process of their own, under every account."""
+"""What `--sandbox` does: the emulated providers, in a process of their own, under every account."""
 
 import os
 from collections.abc import Iterator

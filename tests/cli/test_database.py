@@ -196,7 +196,7 @@ def test_another_programs_postgresql_is_left_alone(place: Place, postgres: Postg
 def test_offline_asks_no_database(place: Place, asking: Server) -> None:
     place.write(cartesia("voice"))
     place("apply", "-y")
-    assert "0 to create" in place("plan").out
+    assert "No changes." in place("plan").out
     assert "1 to create" in place("plan", "--offline").out
     for host in (f"127.0.0.1:{asking.server_address[1]}", "db.internal"):
         place.write(cartesia("voice"), settings=f'database = "postgresql://me@{host}/state"\n')

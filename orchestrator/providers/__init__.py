@@ -63,7 +63,7 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Vault:
-    """Where secrets come from: references start at `root`, the usual variables stand in `env`."""
+    """Where secrets come from: paths start at `root`, variables stand in `env`."""
 
     root: Path
     env: Mapping[str, str]

@@ -103,7 +103,7 @@ FULL: Mapping[str, Mapping[str, Any]] = {
 async def test_a_create_is_what_the_specification_allows(
     kind: str, spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WANDB_TEST_KEY", "w")
+    monkeypatch.setitem(ENV, "WANDB_TEST_KEY", "w")
     asked = LEAST[kind] if spec == "least" else FULL[kind]
     registry()[kind].Spec.model_validate(asked)
     async with canned(reply(200, b"{}")) as server:
@@ -226,7 +226,7 @@ def test_cloudflare_takes_a_token_or_both_others() -> None:
 async def test_what_the_table_says_goes_before_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OTHER_KEY", "other")
+    monkeypatch.setitem(ENV, "OTHER_KEY", "other")
     async with canned(reply(500)) as server:
         for table in ({"api_key": {"env": "OTHER_KEY"}}, {}):
             provider = await opened("cartesia", server.url, tmp_path, **table)

@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from orchestrator.config.find import find
 from orchestrator.config.load import load
+from orchestrator.config.placeholder import Placeholders
 from orchestrator.config.settings import rehearsed
 from orchestrator.core.event import Event
 from orchestrator.core.plan import Plan
@@ -45,7 +46,9 @@ class Orchestrator:
         is bought, and no secret is read.
         """
         _log_quietly()
-        manifest = load(find([str(file) for file in files], Path.cwd(), os.environ), kinds(), os.environ)
+        found = find([str(file) for file in files], Path.cwd(), os.environ)
+        placeholders = Placeholders.ALLOWED if sandbox else Placeholders.REFUSED
+        manifest = load(found, kinds(), os.environ, placeholders=placeholders)
         env: Mapping[str, str] = os.environ
         journal = JOURNAL
         async with AsyncExitStack() as stack:

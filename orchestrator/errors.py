@@ -45,6 +45,7 @@ class Code(StrEnum):
     UNKNOWN_NAME = "unknown-name"
     DUPLICATE = "duplicate"
     LITERAL_SECRET = "literal-secret"  # noqa: S105 - a name
+    PLACEHOLDER = "placeholder"
     NOT_SUPPORTED = "not-supported"
     NOT_TOML = "not-toml"
     UNREADABLE_FILE = "unreadable-file"
@@ -117,6 +118,15 @@ class Problem:
         where = f"{self.path}: " if self.path else ""
         hint = f", {self.hint}" if self.hint else ""
         return f"{place}: {where}{self.message}{hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something that a valid spec hardly means: its path, what is odd, and what was probably meant."""
+
+    path: tuple[str, ...]
+    message: str
+    hint: str | None = None
 
 
 class ManifestError(OrchestratorError):

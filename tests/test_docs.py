@@ -253,6 +253,12 @@ def test_the_readme_has_a_whole_job_file() -> None:
     assert "jobs.toml" in [name for name, _ in blocks(README, "toml")]
 
 
+@pytest.mark.parametrize("command", [("validate",), ("plan", "--offline")], ids=" ".join)
+def test_the_example_is_valid_in_a_fresh_clone(command: tuple[str, ...]) -> None:
+    found = run("-f", "jobs.example.toml", *command, cwd=ROOT)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
 def test_the_example_is_valid_as_a_user_would_copy_it(tmp_path: Path) -> None:
     (tmp_path / "jobs.toml").write_text((ROOT / "jobs.example.toml").read_text("utf-8"))
     (tmp_path / "adapter").mkdir()

@@ -21,6 +21,7 @@ from orchestrator.config.address import ALLOWED_HOSTS
 from orchestrator.config.find import find
 from orchestrator.config.load import load, load_settings
 from orchestrator.config.manifest import Kinds, Manifest, Settings
+from orchestrator.config.placeholder import Placeholders
 from orchestrator.config.problems import placed
 from orchestrator.config.settings import rehearsed
 from orchestrator.errors import Problem, SettingsError
@@ -70,9 +71,11 @@ class App:
         files = self.find()
         return self._own(load_settings(files, self.env)[0], files[0].parent)
 
-    def manifest(self) -> Manifest:
-        """Read and check all job files."""
-        found = load(self.find(), kinds(), self.env)
+    def manifest(self, *, buys: bool = True) -> Manifest:
+        """Read and check all job files; placeholders are for the sandbox, or where nothing is bought."""
+        otherwise = Placeholders.REFUSED if buys else Placeholders.CHECKED
+        placeholders = Placeholders.ALLOWED if self.sandbox else otherwise
+        found = load(self.find(), kinds(), self.env, placeholders=placeholders)
         return replace(found, settings=self._own(found.settings, found.root))
 
     def _own(self, settings: Settings, root: Path) -> Settings:

@@ -1,6 +1,6 @@
 """`orchestrator config show`."""
 
-import os
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import click
@@ -9,7 +9,8 @@ from orchestrator.cli._app import App, app
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import document
 from orchestrator.config.duration import show as length
-from orchestrator.config.find import find
+from orchestrator.config.load import load_settings, origins_of_settings
+from orchestrator.config.manifest import Settings
 from orchestrator.config.secret import SecretRef
 from orchestrator.config.url import without_passwords
 
@@ -28,11 +29,12 @@ def show(app: App) -> int:
     values["database"] = without_passwords(settings.database)
     values["hooks"] = list(settings.hooks)
     values["heartbeat"] = _heartbeat(settings.heartbeat)
-    files = [str(path) for path in find(app.files, app.cwd, os.environ)]
+    files = [str(path) for path in app.find()]
+    sources = _sources(app, settings)
     if app.output == "json":
-        app.out(document({"schema_version": 1, "files": files, "settings": values}))
+        app.out(document({"schema_version": 1, "files": files, "settings": values, "from": sources}))
         return 0
-    rows = [(key, value, _source(key)) for key, value in values.items()]
+    rows = [(key, value, sources[key]) for key, value in values.items()]
     columns = (Column("setting"), Column("value", wrap=True), Column("from", wrap=True))
     app.rows(columns, [*rows, ("files", " ".join(files), "")])
     return 0
@@ -46,6 +48,12 @@ def _heartbeat(given: str | SecretRef | None) -> str | None:
     return None if given is None else "by reference"
 
 
-def _source(key: str) -> str:
-    name = f"ORCHESTRATOR_{key.upper()}"
-    return name if name in os.environ else "file or default"
+def _sources(app: App, settings: Settings) -> Mapping[str, str]:
+    """Say where each value in force comes from; some are the sandbox's own."""
+    files = app.find()
+    declared, _ = load_settings(files, app.env)
+    origins = origins_of_settings(files, app.env)
+    return {
+        key: origin if getattr(settings, key) == getattr(declared, key) else "--sandbox"
+        for key, origin in origins.items()
+    }

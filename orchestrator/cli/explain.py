@@ -61,6 +61,12 @@ ENTRIES: Final = {
         'Write where it is: { env = "NAME" }, { file = "PATH" } or { command = ["…"] }. Replace a key that '
         "was committed.",
     ),
+    Code.PLACEHOLDER: Entry(
+        "A spec holds a word that stands where a value of your own belongs, or the dataset that only the "
+        "sandbox has. It is refused before anything is sent; under --sandbox it may stay.",
+        '[jobs.voice.spec]\ndataset = "YOUR-DATASET-ID"',
+        "Put your own value there, such as the id that the provider shows for your dataset.",
+    ),
     Code.NOT_SUPPORTED: Entry(
         "This release does not know the key yet. It is refused by name, never ignored.",
         "[jobs.voice]\nretries = 2",

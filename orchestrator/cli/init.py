@@ -28,7 +28,7 @@ def command(app: App, *, force: bool) -> int:
     _write(folder / "jobs.schema.json", json.dumps(schema(kinds()), indent=2, sort_keys=True) + "\n")
     app.say("Wrote jobs.toml and jobs.schema.json. Next:")
     app.say("  orchestrator --sandbox apply --wait   try it against the built-in sandbox")
-    app.say("  $EDITOR jobs.toml                     put your own data and hooks in")
+    app.say("  $EDITOR jobs.toml                     put your dataset's id in, and your hooks")
     app.say("  orchestrator plan                     see what it would buy")
     return 0
 

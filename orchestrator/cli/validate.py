@@ -12,7 +12,7 @@ from orchestrator.errors import ManifestError
 @app
 def command(app: App) -> int:
     """Check the job files, offline: no secret is read, no provider asked."""
-    manifest = app.manifest()
+    manifest = app.manifest(buys=False)
     problems = hook_problems(manifest)
     if problems:
         raise ManifestError(problems)

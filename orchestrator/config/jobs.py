@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from orchestrator.config.inputs import take
 from orchestrator.config.manifest import AccountOptions, JobTable, Spec
-from orchestrator.config.plain import decode, decode_text, encode, refuse_reserved
+from orchestrator.config.plain import decode, decode_text, encode, refuse_placeholders, refuse_reserved
 from orchestrator.config.problems import Fault, Spot, quoted
 from orchestrator.config.tables import LATER, Build, Entry, no_hook
 from orchestrator.core.job import Input, Job, Policy, fingerprint
@@ -123,6 +123,8 @@ def _spec(entry: Entry, model: type[Spec] | None, build: Build) -> dict[str, Any
     here = build.here(entry, "spec")
     text, unfit = encode(spec, here)
     refuse_reserved(text, spec, here)
+    secrets = model.secrets if model else ()
+    refuse_placeholders(text, spec, here, build.placeholders, secrets, build.doubts)
     if model is None:
         return spec
     table = spec
@@ -131,7 +133,13 @@ def _spec(entry: Entry, model: type[Spec] | None, build: Build) -> dict[str, Any
         text, _ = encode(table, replace(here, faults=[]))
     if decode_text(model, table, here, text, unfit) is not None:
         build.faults += _literal_secrets(entry, model, spec)
+        build.doubts += _doubts(entry, model, spec)
     return spec
+
+
+def _doubts(entry: Entry, model: type[Spec], spec: Mapping[str, Any]) -> Iterator[Fault]:
+    for doubt in model.doubts(spec):
+        yield entry.fault("spec", *doubt.path, message=doubt.message, hint=doubt.hint, spot=Spot.KEY)
 
 
 def _literal_secrets(entry: Entry, model: type[Spec], spec: Mapping[str, Any]) -> Iterator[Fault]:

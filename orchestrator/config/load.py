@@ -7,18 +7,25 @@ from pathlib import Path
 from orchestrator.config.belongs import explained
 from orchestrator.config.jobs import declare_jobs
 from orchestrator.config.manifest import Kinds, Manifest, Settings
+from orchestrator.config.placeholder import Placeholders
 from orchestrator.config.plain import look_alikes
-from orchestrator.config.problems import Faults, render
-from orchestrator.config.settings import settings
+from orchestrator.config.problems import Fault, Faults, Spot, render
+from orchestrator.config.settings import PREFIX, settings
 from orchestrator.config.source import LARGEST, Source, read, shown
 from orchestrator.config.tables import Build, check_default_hooks, declare_accounts, declare_hooks, sort
 from orchestrator.errors import Code, ManifestError, Problem, SettingsError
 
 
-def load(files: Sequence[Path], kinds: Kinds, env: Mapping[str, str]) -> Manifest:
+def load(
+    files: Sequence[Path],
+    kinds: Kinds,
+    env: Mapping[str, str],
+    *,
+    placeholders: Placeholders = Placeholders.REFUSED,
+) -> Manifest:
     """Read and check everything; raises `ManifestError` with all problems, `SettingsError` for `env`."""
     sources, problems, cwd = _read(files)
-    build = Build(kinds=kinds, whole=not problems)
+    build = Build(kinds=kinds, whole=not problems, placeholders=placeholders)
     sort(sources, build)
     options, origins = settings(sources, env, files[0].parent, build.faults)
     declare_accounts(build)
@@ -26,6 +33,8 @@ def load(files: Sequence[Path], kinds: Kinds, env: Mapping[str, str]) -> Manifes
     strangers = list(check_default_hooks(build, options, origins))
     declare_jobs(build, options.hooks)
     _raise(files, cwd, problems, build.faults, build)
+    for source in sources:
+        build.doubts += look_alikes(source)
     if strangers:
         raise SettingsError(f"ORCHESTRATOR_HOOKS: there is no [hooks.{strangers[0]}]")
     return Manifest(
@@ -37,7 +46,7 @@ def load(files: Sequence[Path], kinds: Kinds, env: Mapping[str, str]) -> Manifes
         root=files[0].parent,
         origins={(entry.section, entry.name): entry.source.path for entry in build.all()},
         digest=_digest(sources),
-        warnings=render(fault for source in sources for fault in look_alikes(source)),
+        warnings=render(explained(build.doubts, build)),
     )
 
 
@@ -48,6 +57,20 @@ def load_settings(files: Sequence[Path], env: Mapping[str, str]) -> tuple[Settin
     options, _ = settings(sources, env, files[0].parent, faults)
     _raise(files, cwd, problems, faults, Build(kinds=Kinds(providers={}, hooks={}), whole=False))
     return options, files[0].parent
+
+
+def origins_of_settings(files: Sequence[Path], env: Mapping[str, str]) -> Mapping[str, str]:
+    """Say where each setting comes from: a line of a file, a variable, or its default."""
+    sources, _, _ = _read(files)
+    _, origins = settings(sources, env, files[0].parent, Faults())
+    places = render(
+        Fault(source=source, path=("orchestrator", key), message="", spot=Spot.KEY)
+        for key, source in origins.items()
+    )
+    found = {key: f"{place.file}:{place.line}" for key, place in zip(origins, places, strict=True)}
+    variables = {key: f"{PREFIX}{key.upper()}" for key in Settings.model_fields}
+    given = {key: name for key, name in variables.items() if name in env}
+    return dict.fromkeys(variables, "default") | {"project": "the folder's name"} | found | given
 
 
 def _read(files: Sequence[Path]) -> tuple[list[Source], list[Problem], Path]:

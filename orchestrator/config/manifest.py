@@ -1,11 +1,11 @@
 """The grammar of a job file (`contract.md` §1) as models, and the values that come of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -27,7 +27,7 @@ from orchestrator.config.url import BaseUrl, in_the_clear, url_problem
 from orchestrator.core.delivery import Route
 from orchestrator.core.event import DEFAULT_EVENTS, EventType
 from orchestrator.core.job import Job, OnChange, OnRemove
-from orchestrator.errors import Problem
+from orchestrator.errors import Doubt, Problem
 
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 Section = Literal["providers", "hooks", "jobs"]
@@ -148,10 +148,7 @@ class AccountOptions(Table):
         default=None, description="How often this account is polled, 1s at least."
     )
     max_running: int | None = Field(
-        default=None,
-        ge=1,
-        le=1_000_000,
-        description="How many runs may be open at once, including those in doubt.",
+        default=None, ge=1, le=1_000_000, description="How many runs may be open, those in doubt included."
     )
     # Below, the second page of a listing would wait for longer than an exchange may take.
     requests_per_second: float | None = Field(default=None, ge=0.1, le=10_000)
@@ -236,6 +233,11 @@ class Spec(Table):
     """The dotted path of the base model, by which it is learned how long a run usually takes."""
     folders: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Keys that name a local folder, and the files that must be in it."""
+
+    @classmethod
+    def doubts(cls, spec: Mapping[str, Any]) -> Iterator[Doubt]:
+        """Find what a valid spec hardly means."""
+        yield from ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

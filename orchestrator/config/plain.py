@@ -3,14 +3,15 @@
 import json
 import math
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.config.locate import Path
-from orchestrator.config.problems import Fault, Spot, quoted
+from orchestrator.config.placeholder import HINT, SANDBOX_DATASET, Placeholders, is_placeholder
+from orchestrator.config.problems import Fault, Faults, Spot, quoted
 from orchestrator.config.secret import looks_secret
 from orchestrator.config.source import Source
 from orchestrator.config.translate import faults_of
@@ -21,6 +22,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _ENCODER: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 _LONG_NUMBER: Final = re.compile(r"[0-9]{19}")
+_FILL_IN: Final = "put your own value there before you buy (--sandbox takes it as it is)"
 _REFERENCE: Final = re.compile(r"\$\{[^}]*\}")
 
 
@@ -105,6 +107,32 @@ def refuse_reserved(text: str, spec: object, here: Here) -> None:
         for word, spot in ((value, Spot.VALUE), *((key, Spot.KEY) for key in at[len(here.path) :])):
             if isinstance(word, str) and (marker := MARKER.search(word)):
                 here.fault(at, f'"{marker[0]}" is reserved', spot)
+
+
+def refuse_placeholders(
+    text: str, spec: object, here: Here, how: Placeholders, secrets: Sequence[str], doubts: Faults
+) -> None:
+    """Blame what a spec (`text` is its JSON) leaves for a person to fill in, but where it is allowed.
+
+    The name of a variable at a path of `secrets` is no such thing.
+    """
+    if how is Placeholders.ALLOWED or not HINT.search(text):
+        return
+    for at, value in leaves(spec, here.path):
+        path = ".".join(str(key) for key in at[len(here.path) :])
+        if not isinstance(value, str) or path.startswith(tuple(f"{secret}." for secret in secrets)):
+            continue
+        if value == SANDBOX_DATASET:
+            message, found = f"only the sandbox has {quoted(value)}", here.faults
+            if how is Placeholders.CHECKED:
+                found = doubts
+        elif is_placeholder(value):
+            message, found = f"{quoted(value)} is a placeholder", here.faults
+        else:
+            continue
+        found.append(
+            Fault(source=here.source, path=at, message=message, hint=_FILL_IN, code=Code.PLACEHOLDER)
+        )
 
 
 def look_alikes(source: Source) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -120,5 +121,7 @@ def _value(name: str, key: str, text: str) -> object:
 
 def rehearsed(settings: Settings, root: Path) -> Settings:
     """Give the sandbox a database of its own, so that the real one is neither read nor written."""
-    own = {"database": f"sqlite:///{root}/.orchestrator/sandbox.db", "heartbeat": None}
-    return settings.model_copy(update=own)
+    # A sandbox is there to try things in: nobody wants to wait for half a minute.
+    quick = min(settings.poll_interval, timedelta(seconds=1))
+    database = f"sqlite:///{root}/.orchestrator/sandbox.db"
+    return settings.model_copy(update={"database": database, "heartbeat": None, "poll_interval": quick})

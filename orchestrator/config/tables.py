@@ -15,6 +15,7 @@ from orchestrator.config.manifest import (
     Section,
     Settings,
 )
+from orchestrator.config.placeholder import Placeholders
 from orchestrator.config.plain import Here, decode
 from orchestrator.config.problems import Fault, Faults, Spot, quoted
 from orchestrator.config.source import Source
@@ -59,7 +60,10 @@ class Build:
 
     kinds: Kinds
     whole: bool
+    placeholders: Placeholders = Placeholders.REFUSED
     faults: Faults = field(default_factory=Faults)
+    doubts: Faults = field(default_factory=Faults)
+    """What is valid, but hardly meant."""
     entries: dict[Section, dict[str, Entry]] = field(default_factory=dict)
     accounts: dict[str, AccountOptions] = field(default_factory=dict)
     hooks: dict[str, HookOptions] = field(default_factory=dict)

@@ -5,7 +5,7 @@ marker, so that a draft whose answer was lost is recognised by its fields and it
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final, Literal
 
@@ -16,10 +16,11 @@ from orchestrator.config.manifest import AccountOptions, Table
 from orchestrator.config.secret import SecretRef
 from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
-from orchestrator.errors import Missing, Rejected
+from orchestrator.errors import Doubt, Missing, Rejected
 from orchestrator.net.text import clean
 from orchestrator.providers import Fact, Facts, Page, Provider, Vault, asked_for
 from orchestrator.providers._http import Http
+from orchestrator.providers._oxen_params import doubts
 from orchestrator.providers._read import (
     after_create,
     maybe_text,
@@ -89,6 +90,16 @@ class Spec(manifest.Spec):
     training_params: TrainingParams | None = None
     is_public: bool | None = None
     oxen_model_path: str | None = None
+
+    @classmethod
+    def doubts(cls, spec: Mapping[str, Any]) -> Iterator[Doubt]:
+        """Find parameters that its reference does not have, and a resource without a branch."""
+        resource = str(spec["resource"])
+        if not all(resource.partition("/")):
+            yield Doubt(
+                ("resource",), "not of the form branch/path", f'did you mean "main/{resource.strip("/")}"?'
+            )
+        yield from doubts(spec["script_type"], spec.get("training_params") or {})
 
 
 class Oxen(Provider):

@@ -204,6 +204,15 @@ def test_the_environment_overrides_settings(place: Place) -> None:
     assert (place.folder / "other.db").exists()
     found = place("config", "show", "--json", env=other).json["settings"]
     assert found["max_new_runs"] == 7
+    shown = place("config", "show", "--json").json
+    assert shown["from"] | {"database": "jobs.toml:3", "max_new_runs": "jobs.toml:4"} == shown["from"]
+    assert shown["from"]["poll_interval"] == "ORCHESTRATOR_POLL_INTERVAL"
+    assert shown["from"]["hooks"] == "default"
+    del place.env["ORCHESTRATOR_POLL_INTERVAL"]
+    tried = place("--sandbox", "config", "show", "--json").json
+    assert tried["settings"]["database"].endswith("/.orchestrator/sandbox.db")
+    assert tried["settings"]["poll_interval"] == "1s"
+    assert tried["from"] == shown["from"] | dict.fromkeys(("database", "poll_interval"), "--sandbox")
     for name, value in (("POLL_INTERVAL", "10ms"), ("DATABASE", "mysql://x"), ("MAX_NEW_RUNS", "many")):
         refused = place("plan", env={f"ORCHESTRATOR_{name}": value}, code=2)
         assert f"ORCHESTRATOR_{name}" in refused.err

@@ -72,7 +72,11 @@ def test_a_wrong_command_line_has_the_form_of_every_error(place: Place) -> None:
         (("cancel",), "error: missing argument 'JOB'", "orchestrator cancel --help"),
         (("plan", "--ou", "x"), 'no such option --ou, did you mean "--out"?', "orchestrator plan --help"),
         (("wait", "x", "--for", "succeded"), 'did you mean "succeeded"?', "orchestrator wait --help"),
-        (("audit", "--cancel", "a", "--delete", "b"), "error: say one of", "orchestrator audit --help"),
+        (
+            ("audit", "--cancel", "a", "--delete", "b"),
+            "error: use either --cancel ID or --delete ID",
+            "orchestrator audit --help",
+        ),
     ):
         found = place(*args, code=2)
         assert found.err.startswith("error: ")

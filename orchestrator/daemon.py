@@ -1,7 +1,6 @@
 """The long-running daemon: one task for each account and hook, woken by ticks, hints and files."""
 
 import os
-import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,14 +22,14 @@ from orchestrator.engine.ticks import Bell, Ticks
 from orchestrator.errors import OrchestratorError, StoreError, StoreRemoved
 from orchestrator.hooks.heartbeat import ping
 from orchestrator.providers import registry
+from orchestrator.store.claim import BEAT
 from orchestrator.store.hints import changes
 from orchestrator.store.opening import outlast
-from orchestrator.store.store import alive
+from orchestrator.store.owner import alive
 from orchestrator.store.trouble import Outage
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 
-BEAT_SECONDS: Final = 5
 RESCAN_SECONDS: Final = 60
 PRUNE_SECONDS: Final = 3600
 RECHECK_SECONDS: Final = 30
@@ -84,6 +83,7 @@ class Daemon:
         store = self.engine.store
         self.engine.pulse = lambda account: self._well(f"account {account}")
         store.database.listeners.append(self._ring_all)
+        store.leases.beating = True
         try:
             await outlast(self._begin, stop=self._stop)
             if not self._stop.is_set():
@@ -94,6 +94,7 @@ class Daemon:
                         await self._stop.wait()
                         await self._drain(tasks)
         finally:
+            store.leases.beating = False
             store.database.listeners.remove(self._ring_all)
             with anyio.CancelScope(shield=True), suppress(StoreError):
                 await store.daemons.leave()  # without it others find out by themselves, a little later
@@ -101,8 +102,7 @@ class Daemon:
     async def _begin(self) -> None:
         """Write what must be written before anything else."""
         store = self.engine.store
-        await store.work.end_leases(alive)
-        await store.outbox.end_leases(alive)
+        await store.leases.end(alive)
         await self.engine.prepare()
         await forget_settled(self.engine.journal, store.work)
         await self._beat()
@@ -118,23 +118,18 @@ class Daemon:
     def _start(self, tasks: TaskGroup, ticks: Ticks) -> None:
         self._tasks, self._ticks = tasks, ticks
         self._spawn_loops()
-        ticks.every("beat", BEAT_SECONDS, self._bell("beat"))
         ticks.every("prune", PRUNE_SECONDS, self._bell("prune"))
-        tasks.start_soon(self._keep, self._beats)
-        tasks.start_soon(self._keep, self._prune)
         ticks.every("unfit", RECHECK_SECONDS, self._bell("unfit"))
+        for work in (self._beats, self._prune, self._recheck, self._listen):
+            tasks.start_soon(self._keep, work)
         tasks.start_soon(self.engine.deliverer.check)
-        tasks.start_soon(self._keep, self._recheck)
         if self.reconciles:
             self._pinged = datetime.now(UTC)
             self._well("beat")
-            tasks.start_soon(self._keep, self._ping)
-        tasks.start_soon(self._keep, self._listen)
-        if self.reconciles:
             ticks.every("rescan", RESCAN_SECONDS, self._bell("files"))
             self._bell("files").ring()  # for what was saved since they were read
-            tasks.start_soon(self._keep, self._watch)
-            tasks.start_soon(self._keep, self._reread)
+            for work in (self._ping, self._watch, self._reread):
+                tasks.start_soon(self._keep, work)
         if self.until_settled:
             ticks.every("settled", 1, self._settled)
             tasks.start_soon(self._keep, self._until_settled)
@@ -184,6 +179,7 @@ class Daemon:
         except StoreError as error:
             self._outage.begins(name, error)
             wait = TROUBLE
+            self._bell("beat").ring()  # claims may wait to be given back
         except OrchestratorError as error:
             log.error("loop.failed", loop=name, error=error.message)
             wait = TROUBLE
@@ -243,13 +239,18 @@ class Daemon:
 
     async def _beats(self) -> None:
         while True:
-            await self._bell("beat").wait()
+            # Not by the scheduler, whose clock may be set: claims end where this is late.
+            with anyio.move_on_after(BEAT.total_seconds()):
+                await self._bell("beat").wait()
             await self._beat()
             self._outage.ends()
 
     async def _beat(self) -> None:
-        await self.engine.store.daemons.beat(host=socket.gethostname(), pid=os.getpid(), address=self.address)
-        self.progress["beat"] = datetime.now(UTC)
+        if await self.engine.store.beat(self.address):
+            self._pinged = datetime.now(UTC)
+            self.progress.update(dict.fromkeys(self.progress, self._pinged))
+            self._ticks.again()  # they go by the clock that was set
+        self._well("beat")
 
     async def _watch(self) -> None:
         await self.files.watch(self.engine.manifest.files, self._bell("files").ring, self._stop)

@@ -99,7 +99,7 @@ async def _carry_out(
 
 async def _submit(engine: Engine) -> None:
     """Send what may be sent now; what cannot be is left recorded."""
-    await engine.store.work.end_leases(late("store.store").alive)
+    await engine.store.leases.end(late("store.owner").alive)
 
     async def account(name: str) -> None:
         while await engine.send(name):

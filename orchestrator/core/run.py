@@ -261,10 +261,9 @@ def observe(run: Run, snapshot: Snapshot, now: datetime, *, result: JsonObject |
     return finish(run, now, status=status, message=message, result=result, word=snapshot.provider_status)
 
 
-def step_sent(run: Run, name: str, *, lease_until: datetime) -> Transition:
-    """Record that the call `name` is about to be made; the lease covers it."""
-    steps = {**run.steps, name: "sent"}
-    return Transition(before=run, run=replace(run, steps=steps, lease_until=lease_until))
+def step_sent(run: Run, name: str) -> Transition:
+    """Record that the call `name` is about to be made."""
+    return Transition(before=run, run=replace(run, steps={**run.steps, name: "sent"}))
 
 
 def step_done(

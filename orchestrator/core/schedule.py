@@ -6,6 +6,8 @@ LOOKS = tuple(timedelta(seconds=seconds) for seconds in (0, 15, 60, 300))
 """Waits before the first look-ups for a lost answer (`reliability.md` §3.5, 8)."""
 
 LATER_LOOKS = timedelta(minutes=15)
+LONGEST_DELAY = LATER_LOOKS
+"""Longest that a run is put off by itself; what its provider asks for beyond that, its account waits for."""
 SEND_DEADLINE = timedelta(seconds=30)
 FIRST_BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=10)
@@ -45,6 +47,11 @@ def back_off(
     full = min(least * float(2 ** min(max(failures - 1, 0), 16)), LONGEST_BACKOFF)
     ours, theirs = now + full * (0.5 + draw / 2), asked_until(now, retry_after)
     return ours if theirs is None else max(ours, theirs)
+
+
+def put_off(due: datetime, now: datetime) -> datetime:
+    """Return when a run is tried again whose account may be left alone for longer."""
+    return min(due, now + LONGEST_DELAY)
 
 
 def asked_until(now: datetime, retry_after: float | None) -> datetime | None:

@@ -1,7 +1,7 @@
 """Calls on bound runs: the steps after create, and a cancellation that was asked for."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import anyio
@@ -18,13 +18,11 @@ from orchestrator.core.run import (
     step_done,
     step_sent,
 )
-from orchestrator.core.schedule import back_off
+from orchestrator.core.schedule import back_off, put_off
 from orchestrator.engine.lane import Lane
 from orchestrator.errors import LeaseLost, Missing, ProviderError, Rejected
 
 BATCH = 20
-UPLOAD_LEASE = timedelta(minutes=15)
-"""Longer than the longest upload may take."""
 
 
 async def call(lane: Lane) -> int:
@@ -52,7 +50,8 @@ async def _steps(lane: Lane, run: Run) -> None:
         try:
             run = await lane.move(run, partial(_sent, name=name))
             crashpoint.reach("C28")
-            snapshot = await lane.provider.step(name, run)
+            with lane.claimed(run):
+                snapshot = await lane.provider.step(name, run)
             crashpoint.reach("C29")
             succeeded = snapshot is not None and snapshot.status is Status.SUCCEEDED
             result = await lane.provider.result(snapshot) if snapshot and succeeded else None
@@ -71,7 +70,7 @@ async def _steps(lane: Lane, run: Run) -> None:
 
 
 def _sent(run: Run, now: datetime, *, name: str) -> Transition:
-    return step_sent(run, name, lease_until=now + UPLOAD_LEASE)
+    return step_sent(run, name)
 
 
 def _done(
@@ -81,7 +80,7 @@ def _done(
 
 
 def _later(run: Run, now: datetime, *, error: ProviderError, draw: float) -> Transition:
-    due = back_off(1, now, draw=draw, retry_after=error.retry_after)
+    due = put_off(back_off(1, now, draw=draw, retry_after=error.retry_after), now)
     return Transition(before=run, run=replace(run, message=error.message, due_at=due)).released()
 
 
@@ -101,7 +100,8 @@ async def _cancel(lane: Lane, run: Run) -> None:
         return
     assert run.remote_id is not None  # noqa: S101 - only bound runs are claimed for calls
     try:
-        await (lane.provider.delete if how == "delete" else lane.provider.cancel)(run.remote_id)
+        with lane.claimed(run):
+            await (lane.provider.delete if how == "delete" else lane.provider.cancel)(run.remote_id)
     except Missing:
         pass  # nothing is left to end; for a deletion that is its success
     except Rejected as error:

@@ -16,7 +16,7 @@ from orchestrator.core.receiver import OPENS_AT, Attempt, Hearing
 from orchestrator.errors import HookError, HookGone, OrchestratorError, SecretError, StoreError
 from orchestrator.hooks import Hook
 from orchestrator.store.hearing import Declared
-from orchestrator.store.outbox import Turn
+from orchestrator.store.outbox import Turn, claim_on
 from orchestrator.store.store import Store
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.hooks")
@@ -102,7 +102,8 @@ class Deliverer:
 
         `tick` is called now and then, while a receiver takes its time.
         """
-        return await _Pump(self, name, self.hooks[name], self._owed.setdefault(name, []), tick).run()
+        async with self.store.leases.kept():
+            return await _Pump(self, name, self.hooks[name], self._owed.setdefault(name, []), tick).run()
 
     async def wait(self, name: str) -> timedelta | None:
         """Return how long it is until there is something to send to one hook."""
@@ -125,12 +126,12 @@ class _Pump:
         self._name = name
         self._hook = hook
         self._origin = origin_of(hook)
-        self._lease = hook.deadline * 3 + GRACE
+        self._probe = hook.deadline + GRACE
         self._lanes = anyio.Semaphore(IN_FLIGHT)
         self._owed = owed
         self._tick = tick
         self._attempts = 0
-        self._flying = 0
+        self._flying: dict[str, Delivery] = {}
         self._patience = OPENS_AT
         self._news = anyio.Event()
 
@@ -160,9 +161,9 @@ class _Pump:
     async def _turn(self, *, most: int = IN_FLIGHT + AHEAD) -> Turn:
         crashpoint.reach("C23")
         finished = tuple(self._owed)
-        most = 0 if self._owner.resting else most - self._flying
+        most = 0 if self._owner.resting else most - len(self._flying)
         turn = await self._owner.store.outbox.turn(
-            self._name, self._origin, finished, most=most, lease=self._lease
+            self._name, self._origin, finished, most=most, probe=self._probe
         )
         del self._owed[: len(finished)]
         self._patience = turn.patience
@@ -172,7 +173,7 @@ class _Pump:
     def _begin(self, tasks: TaskGroup, turn: Turn) -> None:
         table = turn.after.digest if turn.after is not None else ""
         for delivery in turn.claimed:
-            self._flying += 1
+            self._flying[delivery.id] = delivery
             tasks.start_soon(self._send, delivery, table)
 
     async def _send(self, delivery: Delivery, table: str) -> None:
@@ -182,7 +183,7 @@ class _Pump:
             attempt = Attempt(unsent=True) if back else await self._attempt(delivery)
         draw = self._owner.draw()
         self._owed.append(Finished(delivery=delivery, attempt=attempt, draw=draw, table=table))
-        self._flying -= 1
+        del self._flying[delivery.id]
         self._news.set()
 
     def _enough(self) -> bool:
@@ -217,14 +218,14 @@ class _Pump:
         self._tick()
 
     async def _settle_last(self) -> None:
-        """Settle what has ended, though we are cut off: else it would be sent once more."""
-        if not self._owed:
-            return
+        """Settle what has ended though we are cut off, or it would be sent once more; give back the rest."""
         with anyio.move_on_after(LAST_SETTLE_SECONDS, shield=True):
             try:
-                await self._turn(most=0)
+                if self._owed:
+                    await self._turn(most=0)
             except StoreError as error:
                 log.warning("hook.unsettled", hook=self._name, error=error.message)
+            await self._owner.store.leases.release(map(claim_on, self._flying.values()))
 
 
 def failure(error: HookError) -> Attempt:

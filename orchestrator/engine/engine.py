@@ -102,7 +102,8 @@ class Engine:
         return made if self._show is None else instead_of(made, self._show)
 
     async def prepare(self) -> None:
-        """Make sure that every account has its row, and that none is left alone for an older credential."""
+        """Make sure that every account has its row, and that none waits for an older clock or credential."""
+        await self.store.times.mend()
         await self.store.accounts.declare(
             {name: options.kind for name, options in self.manifest.accounts.items()}
         )
@@ -136,13 +137,13 @@ class Engine:
                 return agenda.wait
             work = _Work()
             try:
-                await self._work(name, options, agenda, work)
+                async with self.store.leases.kept():
+                    await self._work(name, options, agenda, work)
             except Denied as error:
                 await self._pause(name, error, agenda.failures)
             except ProviderError as error:
                 await self._fail(name, error, agenda.failures)
             except LeaseLost:
-                self._drop_claim(name)
                 log.info("account.taken_over", account=name)
             else:
                 if work.next_poll is not None and not work.sent and not agenda.paused:
@@ -249,12 +250,7 @@ class Engine:
             log.error("account.paused", account=name, error=error.message, hint=error.hint)
         await self._alarm(name)
 
-    def _drop_claim(self, name: str) -> None:
-        if name in self._lanes:
-            self._lanes[name].held = None
-
     async def _fail(self, name: str, error: ProviderError, failures: int) -> None:
-        self._drop_claim(name)
         now, wait = await self.store.now(), error.retry_after
         until = back_off(failures + 1, now, draw=self.draw(), retry_after=wait)
         await self.store.accounts.fail(name, error.message, until=until, asked=asked_until(now, wait))
@@ -280,11 +276,10 @@ class Engine:
     async def close(self) -> None:
         """Give back connections and hooks."""
         with anyio.CancelScope(shield=True):
-            if any(lane.held for lane in self._lanes.values()):
-                try:
-                    await self.store.accounts.let_go()
-                except StoreError as error:
-                    log.warning("claims.left", error=error.message)  # they end by themselves
+            try:
+                await self.store.leases.let_go()
+            except StoreError as error:
+                log.warning("claims.left", error=error.message)  # they end by themselves
             for lane in self._lanes.values():
                 await lane.provider.close()
             self._lanes.clear()

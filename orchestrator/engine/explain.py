@@ -12,6 +12,7 @@ from orchestrator.core.schedule import verdict_after
 from orchestrator.engine.decide import caveats
 from orchestrator.store.accounts import Account
 from orchestrator.store.daemons import Beat
+from orchestrator.store.owner import shown
 from orchestrator.store.views import Standing
 
 
@@ -26,7 +27,7 @@ def explain(
     if record.held:
         said.append(f"A change is held: {record.held}.")
     if run is not None:
-        said += _waits(run, account, manifest, now)
+        said += [*_claimed(run, now), *_waits(run, account, manifest, now)]
     if not standing.managed:
         said.append("No job file declares it any more; its run is left as it is.")
     moving = run is not None and not run.status.final
@@ -60,6 +61,13 @@ def _standing(run: Run | None, name: str) -> str:
         case Status.LOST:
             return f"{name} is lost: {run.account} no longer has {run.remote_id}."
     assert_never(run.status)
+
+
+def _claimed(run: Run, now: datetime) -> list[str]:
+    if run.owner is None or run.lease_until is None or run.lease_until <= now or run.status.final:
+        return []
+    until = f"{run.lease_until:%H:%M:%S} UTC"
+    return [f"Claimed by {shown(run.owner)} until {until}, and for longer while that works on it."]
 
 
 def _waits(run: Run, account: Account | None, manifest: Manifest, now: datetime) -> list[str]:

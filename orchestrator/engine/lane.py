@@ -20,6 +20,7 @@ from orchestrator.providers import Provider, pages
 from orchestrator.store.accounts import Account
 from orchestrator.store.commit import Routing
 from orchestrator.store.store import Store
+from orchestrator.store.work import claim_on
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
@@ -88,6 +89,16 @@ class Lane:
         depths = [self.depths.get(remote_id, unknown) for remote_id in waiting]
         known = [depth for depth in depths if depth is not None]
         return len(known) == len(depths) and len(waiting) < max(known, default=0)
+
+    @contextmanager
+    def claimed(self, run: Run) -> Iterator[None]:
+        """Let no request leave that changes something, once another process may have the run."""
+        claim, http = claim_on(run), self.provider.http
+        http.may_change = lambda: self.store.leases.sure(claim)
+        try:
+            yield
+        finally:
+            http.may_change = lambda: True
 
     async def move(self, run: Run, step: Step) -> Run:
         """Commit `step` and keep the claim."""

@@ -42,10 +42,9 @@ async def look(lane: Lane) -> int:
         unanswered = await _from_journal(lane, claimed)
         if unanswered:
             await _search(lane, unanswered)
-    except BaseException:
+    finally:
         with anyio.CancelScope(shield=True):
             await lane.store.work.release(claimed)
-        raise
     return len(claimed)
 
 

@@ -16,7 +16,7 @@ RECHECK: Final = timedelta(minutes=5)
 async def tell_overdue(lane: Lane, now: datetime) -> None:
     """Tell of each run whose time is up; asks the database only when the next one may be."""
     limits = [*lane.overdue.values(), *(usual.far for usual in lane.usual.values())]
-    if not limits or (lane.late_at is not None and now < lane.late_at):
+    if not limits or (lane.late_at is not None and now < lane.late_at <= now + RECHECK):
         return
     shortest = min(limits)
     old, next_one = await lane.store.watch.aging(lane.name, lane.provider.Spec.base, before=now - shortest)

@@ -13,13 +13,11 @@ from orchestrator.core.schedule import next_poll
 from orchestrator.engine.lane import Lane
 from orchestrator.engine.outcome import Outcomes, write
 from orchestrator.engine.overdue import tell_overdue
-from orchestrator.errors import Missing, Rejected
+from orchestrator.errors import LeaseLost, Missing, Rejected
 from orchestrator.providers import PAGE_CAP, PER_SECOND, Page, pages
-from orchestrator.store.accounts import Account
+from orchestrator.store.accounts import Account, claim_on
 from orchestrator.store.watch import MOST_ASKED
 
-LEASE: Final = timedelta(seconds=90)
-RENEW_SECONDS: Final = 30.0
 BETWEEN_SECONDS: Final = 0.25
 """How often a long listing lets what is due to be sent go first."""
 
@@ -41,13 +39,12 @@ class _Look:
     started: datetime
     requests: int = 0
     breathed: float = field(default_factory=anyio.current_time)
-    renewed: float = field(default_factory=anyio.current_time)
 
 
 async def poll(lane: Lane) -> datetime | None:
     """Look at all open runs of the account, and say when it is looked at next; None: another daemon does."""
     watch = await lane.store.watch.open(lane.name)
-    account = await _claimed(lane, watch.now)
+    account = await _claimed(lane)
     if account is None:
         return None
     look = _Look(
@@ -64,22 +61,23 @@ async def poll(lane: Lane) -> datetime | None:
         await tell_overdue(lane, look.started)
     interval = await _pace(lane, look)
     due = await _allowed(lane, next_poll(look.started, interval, draw=lane.draw()))
+    interval = max(interval, due - look.started)
     lane.held = await lane.store.accounts.settle(
         look.account,
         next_poll_at=due,
         confirmed_at=look.started if seen else None,
         interval=interval,
-        keep=LEASE,
+        keep=True,
     )
     return due
 
 
-async def _claimed(lane: Lane, now: datetime) -> Account | None:
+async def _claimed(lane: Lane) -> Account | None:
     """Go on with what is still claimed from the last look, else claim it."""
     held = lane.held
-    if held is not None and held.lease_until is not None and held.lease_until > now + LEASE / 2:
+    if held is not None and lane.store.leases.holds(claim_on(held)):
         return held
-    return await lane.store.accounts.claim(lane.name, lease=LEASE)
+    return await lane.store.accounts.claim(lane.name)
 
 
 async def _learn(lane: Lane, look: _Look) -> None:
@@ -150,15 +148,13 @@ async def _page(lane: Lane, look: _Look, page: Page) -> Sequence[str]:
 
 
 async def _breathe(lane: Lane, look: _Look) -> None:
-    """Between two pages: keep the claim, and let what is due to be sent go first."""
+    """Between two pages: see that the claim is still ours, and let what is due to be sent go first."""
     now = anyio.current_time()
     if now - look.breathed < BETWEEN_SECONDS:
         return
     look.breathed = now
-    if now - look.renewed > RENEW_SECONDS:
-        until = await lane.store.now() + LEASE
-        look.account = await lane.store.accounts.renew(look.account, until=until)
-        look.renewed = now
+    if not lane.store.leases.holds(claim_on(look.account)):
+        raise LeaseLost(f"another daemon is polling {lane.name}")
     await lane.between()
 
 

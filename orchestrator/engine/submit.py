@@ -1,10 +1,9 @@
 """Sending: look first, write the intent, send once, write the answer (`docs/reliability.md`)."""
 
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 import anyio
 import structlog
@@ -22,7 +21,7 @@ from orchestrator.core.run import (
     retreat,
     send,
 )
-from orchestrator.core.schedule import LEAST_THROTTLE, back_off
+from orchestrator.core.schedule import LEAST_THROTTLE, back_off, put_off
 from orchestrator.engine.journal import Entry
 from orchestrator.engine.lane import Lane, Step
 from orchestrator.engine.recognise import (
@@ -43,15 +42,20 @@ from orchestrator.errors import (
     StoreError,
     Throttled,
 )
-from orchestrator.store.work import LEASE
+from orchestrator.store.claim import awake
+from orchestrator.store.work import claim_on
+
+T = TypeVar("T")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
 BATCH = 20
 """Runs sent after one pre-flight listing."""
 
-SEND_SECONDS = LEASE.total_seconds() / 3
+SEND_SECONDS = 40.0
 """Longest from the intent to the answer, above the exchange's own deadline."""
+PATIENCE = (0.1, 0.5, 1, 2, 4, None)
+"""Waits, in seconds, for a database that does not take what became of a request; None gives up."""
 
 
 async def submit(lane: Lane) -> int:
@@ -70,9 +74,8 @@ async def submit(lane: Lane) -> int:
             strangers = tuple(item for item in strangers if item.remote_id != taken)
             left.pop(0)
     finally:
-        if left:
-            with anyio.CancelScope(shield=True):
-                await lane.store.work.release(left)
+        with anyio.CancelScope(shield=True):
+            await lane.store.work.release(claimed)
     return len(claimed)
 
 
@@ -94,23 +97,24 @@ async def _submit_one(lane: Lane, run: Run, strangers: Sequence[Snapshot]) -> st
 
 
 async def _send(lane: Lane, run: Run) -> None:
-    ends = _awake() + SEND_SECONDS
+    ends = awake() + SEND_SECONDS
     sending = await _intend(lane, run)
     if sending is None:
         return
     crashpoint.reach("C09")
-    left = ends - _awake()
-    if left <= 0:
+    left = ends - awake()
+    if left <= 0 or not lane.store.leases.sure(claim_on(sending)):
         await lane.leave(sending, _stood_still)
         return
     try:
-        with anyio.fail_after(left):
+        with anyio.fail_after(left), lane.claimed(sending):
             snapshot = await lane.provider.create(sending)
         crashpoint.reach("C18")
     except Rejected as error:
         await _refused(lane, sending, error)
     except ProviderError as error:
-        await lane.leave(sending, _verdict(error, lane.draw()))
+        verdict = _verdict(error, lane.draw())
+        await _stored(lambda: lane.leave(sending, verdict))
         if isinstance(error, Throttled):
             crashpoint.reach("C30")
         if isinstance(error, NotSent | Throttled | Denied):
@@ -146,9 +150,9 @@ def _verdict(error: ProviderError, draw: float) -> Step:
         match error:
             case Throttled():
                 wait = max(timedelta(seconds=error.retry_after or 0), LEAST_THROTTLE)
-                return retreat(run, now, reason=None, message=error.message, due_at=now + wait)
+                return retreat(run, now, reason=None, message=error.message, due_at=put_off(now + wait, now))
             case NotSent():
-                due = back_off(1, now, draw=draw, retry_after=error.retry_after)
+                due = put_off(back_off(1, now, draw=draw, retry_after=error.retry_after), now)
                 return retreat(run, now, reason=None, message=error.message, due_at=due)
             case Denied():
                 return retreat(run, now, reason=Reason.CREDENTIALS, message=error.message, due_at=now)
@@ -164,8 +168,7 @@ async def _intend(lane: Lane, run: Run) -> Run | None:
 
     def step(run: Run, now: datetime) -> Transition:
         crashpoint.reach("C08")
-        intent = send(run, now)
-        return replace(intent, run=replace(intent.run, lease_until=now + LEASE))
+        return send(run, now)
 
     await lane.note(lane.journal.writable)
     crashpoint.reach("C07")
@@ -175,7 +178,7 @@ async def _intend(lane: Lane, run: Run) -> Run | None:
         return None
     except StoreError:
         # It is not known whether the intent was stored, but it is that nothing was sent.
-        now = await lane.store.work.by_id(run.id)
+        now = await _stored(lambda: lane.store.work.by_id(run.id))
         if now is not None and now.status is Status.SUBMITTING and now.epoch == run.epoch:
             message = "the database did not answer; nothing was sent"
             await lane.leave(now, lambda run, at: retreat(run, at, reason=None, message=message, due_at=at))
@@ -200,27 +203,29 @@ async def _commit_bound(lane: Lane, run: Run, snapshot: Snapshot) -> None:
         crashpoint.reach("C21")
         return bind(run, snapshot, now).released()
 
-    for wait in (0.1, 0.5, 1, 2, 4, None):
+    try:
+        await _stored(lambda: lane.move(run, step))
+    except LeaseLost:
+        fresh = await _stored(lambda: lane.store.work.by_id(run.id))
+        if fresh is None or fresh.remote_id is not None or fresh.status.final:
+            log.warning("run.already_bound", run=run.id, remote_id=snapshot.remote_id)
+            return
+        await _commit_bound(lane, fresh, snapshot)  # whoever has it knows no better id
+
+
+async def _stored(write: Callable[[], Awaitable[T]]) -> T:
+    """Try for a while until the database takes it; what is known now is not known to the next look."""
+    for wait in PATIENCE:
         try:
-            await lane.move(run, step)
+            return await write()
         except LeaseLost:
-            fresh = await lane.store.work.by_id(run.id)
-            if fresh is None or fresh.remote_id is not None or fresh.status.final:
-                log.warning("run.already_bound", run=run.id, remote_id=snapshot.remote_id)
-                return
-            run = fresh
+            raise
         except StoreError as error:
             if wait is None:
-                raise  # the journal has it: the next look binds it
-            log.error("store.failed", run=run.id, error=error.message)
+                raise  # the claim is given back when the database is there again, and the next look decides
+            log.error("store.failed", error=error.message)
             await anyio.sleep(wait)
-        else:
-            return
-
-
-def _awake() -> float:
-    """Tell the time, in seconds, by a clock that goes on while the program or its machine is asleep."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    raise AssertionError("the last try raises")
 
 
 def _stood_still(run: Run, now: datetime) -> Transition:

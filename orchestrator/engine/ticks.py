@@ -44,6 +44,11 @@ class Ticks:
         """Ring `bell` at `moment`, in place of what `name` had before."""
         self._scheduler.add_job(bell.ring, "date", run_date=moment, id=name, replace_existing=True)
 
+    def again(self) -> None:
+        """Ring all bells: the clock was set, by which the scheduler goes."""
+        for job in self._scheduler.get_jobs():
+            job.modify(next_run_time=datetime.now(UTC))
+
     def every(self, name: str, seconds: float, bell: Bell) -> None:
         """Ring `bell` every so often."""
         self._scheduler.add_job(bell.ring, "interval", seconds=seconds, id=name, replace_existing=True)

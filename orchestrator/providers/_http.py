@@ -2,7 +2,7 @@
 
 import logging
 import ssl
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -80,6 +80,8 @@ class Http:
         self._upload_deadline = upload_deadline
         self.withheld: str | None = None
         """Why no text of an error is shown: it may hold a secret that we do not know."""
+        self.may_change: Callable[[], bool] = lambda: True
+        """Asked right before a request that changes something leaves: may it still?"""
         context = _tls() if self._base.lower().startswith("https:") else _no_tls()
         self._pooled = _client(headers, context, keep=2)
         # A create never shares a connection: a kept one that closes under it would leave it in doubt.
@@ -127,6 +129,8 @@ class Http:
             )
         except (httpx.InvalidURL, TypeError, ValueError) as error:
             raise NotSent(f"{asked} could not be written: {type(error).__name__}") from error
+        if method != "GET" and not self.may_change():
+            raise NotSent(f"{asked} was not sent: the program stood still before it")
         raw = await self._exchange(client, request, asked, creating, expect, ends)
         if raw.status not in expect:
             raise self._refusal(raw, asked, creating=creating, endpoint=endpoint)

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from orchestrator.core.event import Event, EventType
 from orchestrator.core.run import OPEN, Reason, Status
 from orchestrator.errors import LeaseLost
+from orchestrator.store.claim import LEASE, Claim, awake
 from orchestrator.store.commit import Routing, lock, notify, tell
 from orchestrator.store.database import Database, Tx
+from orchestrator.store.lease import Leases
 from orchestrator.store.tables import OPEN_THERE, UTCDateTime, accounts, runs
 
 NOW = sa.bindparam("now", type_=UTCDateTime)
@@ -51,10 +53,10 @@ class Account:
 class Accounts:
     """The accounts of one project."""
 
-    def __init__(self, database: Database, project: str, owner: str) -> None:
+    def __init__(self, database: Database, project: str, leases: Leases) -> None:
         self._database = database
         self._project = project
-        self._owner = owner
+        self._leases = leases
 
     async def declare(self, kinds: Mapping[str, str]) -> None:
         """Make a row for each account that has none, and set its kind; `kinds` maps account to that."""
@@ -118,26 +120,20 @@ class Accounts:
 
         return await self._database.read(work)
 
-    async def claim(self, name: str, *, lease: timedelta) -> Account | None:
+    async def claim(self, name: str) -> Account | None:
         """Take the polling of an account that is due, or None where another does it or it is not."""
 
-        async def work(tx: Tx) -> Account | None:
-            free = sa.or_(
-                accounts.c.lease_until.is_(None),
-                accounts.c.lease_until < tx.now,
-                accounts.c.owner == self._owner,
-            )
+        async def work(tx: Tx, taken: list[Claim]) -> Account | None:
+            free = sa.or_(self._leases.free(accounts, tx), accounts.c.owner == self._leases.owner)
             due = sa.or_(accounts.c.next_poll_at.is_(None), accounts.c.next_poll_at <= tx.now)
-            claimed = await tx.execute(
-                sa.update(accounts)
-                .where(self._named(name), free, due)
-                .values(owner=self._owner, epoch=accounts.c.epoch + 1, lease_until=tx.now + lease)
-                .returning(accounts)
-            )
-            row = claimed.one_or_none()
-            return None if row is None else _account(row)
+            chosen = sa.select(accounts.c.name).where(self._named(name), free, due).with_for_update()
+            if (await tx.execute(chosen)).first() is None:
+                return None
+            (row,) = await self._leases.take(tx, accounts, [name], taken)
+            return _account(row)
 
-        return await self._database.write(work, quiet=True)
+        self._leases.drop_row(accounts, name)
+        return await self._leases.claim(work, quiet=True)
 
     async def settle(
         self,
@@ -147,56 +143,43 @@ class Accounts:
         confirmed_at: datetime | None = None,
         error: str | None = None,
         interval: timedelta | None = None,
-        keep: timedelta | None = None,
+        keep: bool = False,
     ) -> Account:
         """Write the outcome of a look at the whole account; raises `LeaseLost` where it was taken over.
 
-        With `keep` the polling stays claimed until so long after the next look, which needs no claim then.
+        With `keep` the polling stays claimed, so that the next look needs no claim.
         """
-        until = None if keep is None else next_poll_at + keep
-        values: dict[str, Any] = {
-            "next_poll_at": next_poll_at,
-            "last_error": error,
-            "failures": 0 if error is None else account.failures + 1,
-            "owner": None if keep is None else self._owner,
-            "lease_until": until,
-        }
+        failures = 0 if error is None else account.failures + 1
+        values: dict[str, Any] = {"next_poll_at": next_poll_at, "last_error": error, "failures": failures}
         if confirmed_at is not None:
             values["confirmed_at"] = confirmed_at
         if interval is not None:
             values["poll_seconds"] = interval.total_seconds()
-        await self._hold(account, values)
-        return replace(account, next_poll_at=next_poll_at, lease_until=until, failures=values["failures"])
+        values["owner"] = self._leases.owner if keep else None
 
-    async def renew(self, account: Account, *, until: datetime) -> Account:
-        """Keep the polling claimed for longer; raises `LeaseLost` where it was taken over."""
-        await self._hold(account, {"owner": self._owner, "lease_until": until})
-        return replace(account, lease_until=until)
-
-    async def _hold(self, account: Account, values: Mapping[str, Any]) -> None:
-        async def work(tx: Tx) -> None:
+        async def work(tx: Tx) -> datetime | None:
+            until = tx.now + LEASE if keep else None
             result = await tx.execute(
                 sa.update(accounts)
                 .where(self._named(account.name), accounts.c.epoch == account.epoch)
-                .values(values)
+                .values(**values, lease_until=until)
             )
             if result.rowcount != 1:
                 raise LeaseLost(f"another daemon is polling {account.name}")
+            return until
 
-        # Nobody but its own loop acts on it, and that one knows.
-        await self._database.write(work, quiet=True)
-
-    async def let_go(self) -> None:
-        """Give back the polling of all that this process holds, so that another daemon goes on at once."""
-
-        async def work(tx: Tx) -> None:
-            await tx.execute(
-                sa.update(accounts)
-                .where(accounts.c.project == self._project, accounts.c.owner == self._owner)
-                .values(owner=None, lease_until=None)
-            )
-
-        await self._database.write(work, quiet=True)
+        claim, begun = claim_on(account), awake()
+        try:
+            # Nobody but its own loop acts on it, and that one knows.
+            until = await self._database.write(work, quiet=True)
+        except LeaseLost:
+            self._leases.owe(claim)
+            raise
+        if keep:
+            self._leases.renewed(claim, begun)
+        else:
+            self._leases.drop(claim)
+        return replace(account, next_poll_at=next_poll_at, lease_until=until, failures=failures)
 
     async def fail(self, name: str, error: str, *, until: datetime, asked: datetime | None = None) -> None:
         """Count a failure of the whole account, which is left alone until then.
@@ -217,6 +200,7 @@ class Accounts:
                 )
             )
 
+        self._leases.drop_row(accounts, name)
         await self._database.write(work)
 
     async def recover(self, name: str) -> None:
@@ -256,6 +240,7 @@ class Accounts:
             await tell(tx, self._project, [(self._event(EventType.PAUSED, name, tx.now, why), None)], routing)
             return True
 
+        self._leases.drop_row(accounts, name)
         return await self._database.write(work)
 
     async def resume(self, name: str, routing: Routing) -> None:
@@ -289,6 +274,11 @@ class Accounts:
 
     def _named(self, name: str) -> sa.ColumnElement[bool]:
         return sa.and_(accounts.c.project == self._project, accounts.c.name == name)
+
+
+def claim_on(account: Account) -> Claim:
+    """Name the claim that `account` was read with."""
+    return Claim("accounts", account.name, account.epoch)
 
 
 def _account(row: sa.Row[Any]) -> Account:

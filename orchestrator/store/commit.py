@@ -13,7 +13,11 @@ from orchestrator.core.run import Run, Status, Transition, finish
 from orchestrator.errors import LeaseLost
 from orchestrator.store.database import CHANNEL, Tx
 from orchestrator.store.rows import COMMITTED, delivery_values, event_values, run_values, to_policy, to_run
-from orchestrator.store.tables import deliveries, events, jobs, runs
+from orchestrator.store.tables import UTCDateTime, deliveries, events, jobs, runs
+
+_UNTIL = sa.bindparam("v_lease_until", type_=UTCDateTime)
+_LEASE = sa.case((runs.c.lease_until > _UNTIL, runs.c.lease_until), else_=_UNTIL)
+"""A commit gives a claim back or makes it longer: it may have been renewed since the run was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ async def commit(tx: Tx, project: str, transitions: Sequence[Transition], routin
             runs.c.sequence == sa.bindparam("b_sequence"),
             runs.c.status == sa.bindparam("b_status"),
         )
-        .values({name: sa.bindparam(f"v_{name}") for name in COMMITTED})
+        .values({name: sa.bindparam(f"v_{name}") for name in COMMITTED} | {"lease_until": _LEASE})
     )
     # In the order of their ids, as all do that lock several: two commits never wait for each other.
     rows = sorted(map(_parameters, transitions), key=lambda row: str(row["b_id"]))

@@ -1,6 +1,6 @@
 """Deliveries: claimed in order for each job and hook, settled once, kept for those who ask."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from orchestrator.core.delivery import Delivery, DeliveryState, Finished, settled
 from orchestrator.core.event import EventType
 from orchestrator.core.receiver import OPENS_AT, Breaker, Hearing, heard, rested
-from orchestrator.store.commit import notify
+from orchestrator.store.claim import Claim
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.hearing import lock_gate, read_gate, write_breaker, write_hearing
+from orchestrator.store.lease import Leases
 from orchestrator.store.rows import PENDING, to_delivery
 from orchestrator.store.tables import accounts, deliveries, events, hooks, runs
 
@@ -39,23 +40,23 @@ class Turn:
 class Outbox:
     """The deliveries of one project."""
 
-    def __init__(self, database: Database, project: str, owner: str) -> None:
+    def __init__(self, database: Database, project: str, leases: Leases) -> None:
         self._database = database
         self._project = project
-        self._owner = owner
+        self._leases = leases
 
     async def turn(
-        self, hook: str, origin: str, finished: Sequence[Finished] = (), *, most: int, lease: timedelta
+        self, hook: str, origin: str, finished: Sequence[Finished] = (), *, most: int, probe: timedelta
     ) -> Turn:
         """Settle what is finished and claim what is due of `hook`, in one transaction.
 
         Of each job only the oldest that is not settled is claimed; nothing of a hook that is switched off
-        or whose origin rests.
+        or whose origin rests. `probe` is how long the one attempt may take that tries a resting origin.
         """
         if not finished and (most < 1 or not await self._any(hook)):
             return Turn()
 
-        async def work(tx: Tx) -> Turn:
+        async def work(tx: Tx, taken: list[Claim]) -> Turn:
             if finished:
                 await lock_gate(tx, self._project, hook, origin)
             before, breaker = await read_gate(tx, self._project, hook, origin)
@@ -71,8 +72,11 @@ class Outbox:
             if then != breaker:
                 await write_breaker(tx, self._project, origin, then)
             shut = after.off is not None or then.rests(tx.now)
+            claimed: Sequence[Delivery] = ()
+            if not shut:
+                claimed = await self._claim(tx, hook, origin, then, taken, most=most, probe=probe)
             return Turn(
-                claimed=() if shut else await self._claim(tx, hook, origin, then, most=most, lease=lease),
+                claimed=claimed,
                 settled=done,
                 lost=len(done) - written,
                 before=before,
@@ -82,7 +86,8 @@ class Outbox:
             )
 
         # Nobody waits for a settlement but the loop that makes it, and hooks that rested with this one.
-        made = await self._database.write(work, quiet=True)
+        made = await self._leases.claim(work, quiet=True)
+        self._leases.drop(*(claim_on(one.delivery) for one in finished))
         for listener in self._database.listeners if made.eased else ():
             listener()
         return made
@@ -105,7 +110,15 @@ class Outbox:
         return int((await tx.execute(statement, rows)).rowcount)
 
     async def _claim(
-        self, tx: Tx, hook: str, origin: str, breaker: Breaker, *, most: int, lease: timedelta
+        self,
+        tx: Tx,
+        hook: str,
+        origin: str,
+        breaker: Breaker,
+        taken: list[Claim],
+        *,
+        most: int,
+        probe: timedelta,
     ) -> Sequence[Delivery]:
         if most < 1:
             return ()
@@ -120,21 +133,13 @@ class Outbox:
             await self._drop(tx, over)
         if found and probing:
             # Whoever moves the time may send: one attempt, from all hooks and processes.
-            until = replace(breaker, open_until=tx.now + lease)
+            until = replace(breaker, open_until=tx.now + probe)
             if not await write_breaker(tx, self._project, origin, until, seen=breaker):
                 return ()
-        return await self._take(tx, found, lease)
-
-    async def _take(self, tx: Tx, found: Sequence[Delivery], lease: timedelta) -> Sequence[Delivery]:
         if not found:
             return ()
-        until = tx.now + lease
-        await tx.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.id.in_([one.id for one in found]))
-            .values(owner=self._owner, epoch=deliveries.c.epoch + 1, lease_until=until)
-        )
-        return [replace(one, owner=self._owner, epoch=one.epoch + 1, lease_until=until) for one in found]
+        rows = await self._leases.take(tx, deliveries, [one.id for one in found], taken)
+        return [to_delivery(row) for row in rows]
 
     async def _over(self, tx: Tx, found: Sequence[Delivery]) -> Sequence[str]:
         """Return those that tell of a state that was left before it had lasted."""
@@ -187,7 +192,7 @@ class Outbox:
                 self._head(),
                 deliveries.c.hook == hook,
                 deliveries.c.due_at <= tx.now,
-                sa.or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < tx.now),
+                self._leases.free(deliveries, tx),
             )
             .order_by(deliveries.c.due_at, deliveries.c.event_id)
         )
@@ -276,19 +281,7 @@ class Outbox:
 
         return await self._database.read(work)
 
-    async def end_leases(self, alive: Callable[[str], bool] | None = None) -> None:
-        """Let go of this owner's claims, or of those whose owner is not `alive`: nobody settles them."""
 
-        async def work(tx: Tx) -> None:
-            held = sa.select(deliveries.c.owner).where(self._waiting(), deliveries.c.owner.is_not(None))
-            owners = [row.owner for row in await tx.execute(held.distinct())]
-            gone = [one for one in owners if (not alive(one) if alive else one == self._owner)]
-            if gone:
-                await tx.execute(
-                    sa.update(deliveries)
-                    .where(self._waiting(), deliveries.c.owner.in_(gone))
-                    .values(owner=None, lease_until=None, epoch=deliveries.c.epoch + 1)
-                )
-                await notify(tx, self._project)
-
-        await self._database.write(work)
+def claim_on(delivery: Delivery) -> Claim:
+    """Name the claim that `delivery` was read with."""
+    return Claim("deliveries", delivery.id, delivery.epoch)

@@ -3,22 +3,28 @@
 import os
 import socket
 from datetime import datetime
-from pathlib import Path
 from typing import Self
+
+import structlog
 
 from orchestrator.store.accounts import Accounts
 from orchestrator.store.agenda import Agendas
-from orchestrator.store.commit import make_id
+from orchestrator.store.claim import awake
 from orchestrator.store.daemons import Daemons
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.decisions import Decisions
 from orchestrator.store.declared import Declared
 from orchestrator.store.hearing import Hearings
+from orchestrator.store.lease import Leases
 from orchestrator.store.outbox import Outbox
+from orchestrator.store.owner import process_name
 from orchestrator.store.replay import Replay
+from orchestrator.store.steps import Clocks, Times
 from orchestrator.store.views import Views
 from orchestrator.store.watch import Watches
 from orchestrator.store.work import Work
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.store")
 
 
 class Store:
@@ -28,17 +34,35 @@ class Store:
         self.database = database
         self.project = project
         self.owner = owner or process_name()
+        self._clocks = Clocks()
+        self.leases = Leases(database, project, self.owner)
         self.declared = Declared(database, project)
         self.agendas = Agendas(database, project, self.owner)
-        self.work = Work(database, project, self.owner)
+        self.work = Work(database, project, self.leases)
         self.watch = Watches(database, project)
-        self.outbox = Outbox(database, project, self.owner)
+        self.outbox = Outbox(database, project, self.leases)
         self.hearings = Hearings(database, project)
         self.replay = Replay(database, project)
-        self.accounts = Accounts(database, project, self.owner)
-        self.daemons = Daemons(database, project, self.owner)
+        self.accounts = Accounts(database, project, self.leases)
+        self.daemons = Daemons(database, project, self.leases)
         self.decisions = Decisions(database, project)
+        self.times = Times(database, project)
         self.views = Views(database, project)
+
+    async def beat(self, address: str | None) -> bool:
+        """Say that this process is the daemon at `address`, and renew what it has claimed.
+
+        Says whether a clock was set since the last time; what that would put off is due at once.
+        """
+        begun = awake()
+        now = await self.daemons.beat(host=socket.gethostname(), pid=os.getpid(), address=address)
+        step = self._clocks.stepped(now, begun)
+        if step:
+            log.warning("clock.stepped", seconds=round(step))
+            self.leases.doubt_ends()
+            await self.times.mend(put_back=step < 0)
+            await self.accounts.reconsider()
+        return bool(step)
 
     async def now(self) -> datetime:
         """Return the database's own time."""
@@ -53,31 +77,3 @@ class Store:
 
 async def _now(tx: Tx) -> datetime:
     return tx.now
-
-
-def process_name() -> str:
-    """Name this process so that another on the same machine can tell whether it still lives."""
-    pid = os.getpid()
-    return f"{socket.gethostname()}/{pid}/{_started(pid)}/{make_id('o')}"
-
-
-def alive(owner: str) -> bool:
-    """Say whether the process that `owner` names may still live; on another machine it always may."""
-    host, pid, started, *_ = owner.split("/")
-    return host != socket.gethostname() or _started(int(pid)) == started
-
-
-def _started(pid: int) -> str:
-    """Return what tells a process from a later one with its number, empty where there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return ""
-        except PermissionError:
-            pass
-        return "running"  # no /proc: macOS
-    state, *fields = text.rpartition(")")[2].split()
-    return "" if state == "Z" else fields[18]

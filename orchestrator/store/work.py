@@ -1,42 +1,46 @@
 """The runs as work: claimed under a lease, moved by guarded commits, released when done."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator import crashpoint
 from orchestrator.core.run import FINAL, OPEN, Reason, Run, Status, Transition
 from orchestrator.errors import LeaseLost
+from orchestrator.store.claim import LEASE, Claim, awake
 from orchestrator.store.commit import Routing, commit, lock
 from orchestrator.store.database import Database, Tx
+from orchestrator.store.lease import Leases
 from orchestrator.store.rows import run_values, to_run
-from orchestrator.store.tables import WANTED, accounts, deliveries, runs
-
-LEASE = timedelta(seconds=crashpoint.lease(120))
-"""Longer than any exchange with a provider but an upload, which renews it."""
+from orchestrator.store.tables import WANTED, accounts, runs
 
 
 class Work:
     """The runs of one project."""
 
-    def __init__(self, database: Database, project: str, owner: str) -> None:
+    def __init__(self, database: Database, project: str, leases: Leases) -> None:
         self._database = database
         self._project = project
-        self._owner = owner
+        self._leases = leases
 
     async def commit(self, transitions: Sequence[Transition], routing: Routing) -> None:
         """Write `transitions`; raises `LeaseLost` where one is no longer ours to move."""
 
         async def work(tx: Tx) -> None:
-            for run in (transition.before for transition in transitions):
-                # Its holder writes without a new epoch, so that what was read here may be old by now.
-                if run.owner != self._owner and run.lease_until is not None and run.lease_until >= tx.now:
-                    raise LeaseLost("another worker is working on the run")
+            # Where it had a holder when it was read, that one may have renewed its claim since.
+            ours = (None, self._leases.owner)
+            held = [one.before.id for one in transitions if one.before.owner not in ours]
+            if held and await self._claimed(tx, held):
+                raise LeaseLost("another worker is working on the run")
             await commit(tx, self._project, transitions, routing)
 
         await self._database.write(work)
+
+    async def _claimed(self, tx: Tx, ids: Sequence[str]) -> bool:
+        theirs = runs.c.id.in_(ids), runs.c.owner.is_not(None), runs.c.lease_until >= tx.now
+        return (await tx.execute(sa.select(runs.c.id).where(*theirs).limit(1))).first() is not None
 
     async def insert(self, transition: Transition, routing: Routing) -> None:
         """Store a run that was not known here, with what is known of it by now."""
@@ -48,14 +52,30 @@ class Work:
         await self._database.write(work)
 
     async def move(self, run: Run, step: Callable[[Run, datetime], Transition], routing: Routing) -> Run:
-        """Commit what `step` makes of `run` at the database's own time, and return it."""
+        """Commit what `step` makes of `run` at the database's own time, and return it.
+
+        Where `step` does not give the claim back, that is renewed.
+        """
+        claim, begun = claim_on(run), awake()
 
         async def work(tx: Tx) -> Run:
             transition = step(run, tx.now)
+            if transition.run.owner == self._leases.owner:
+                renewed = replace(transition.run, lease_until=tx.now + LEASE)
+                transition = replace(transition, run=renewed)
             await commit(tx, self._project, [transition], routing)
             return transition.run
 
-        return await self._database.write(work)
+        try:
+            moved = await self._database.write(work)
+        except LeaseLost:
+            self._leases.owe(claim)
+            raise
+        if moved.owner is None:
+            self._leases.drop(claim)
+        else:
+            self._leases.renewed(claim, begun)
+        return moved
 
     async def claim_sends(self, account: str, *, most: int, max_running: int | None) -> Sequence[Run]:
         """Claim pending runs that may be sent now, oldest first, within the account's `max_running`.
@@ -63,19 +83,19 @@ class Work:
         The runs beyond it are left with the reason `limit`.
         """
 
-        async def work(tx: Tx) -> Sequence[Run]:
+        async def work(tx: Tx, taken: list[Claim]) -> Sequence[Run]:
             await tx.execute(self._account(account).with_for_update())
             room = most
             if max_running is not None:
                 room = min(most, max_running - await self._open(tx, account))
             due = [self._mine(account), runs.c.status == Status.PENDING, self._free(tx), self._due(tx)]
             due.append(self._unblocked())
-            claimed = await self._claim(tx, due, room) if room > 0 else []
+            claimed = await self._claim(tx, due, room, taken) if room > 0 else []
             if max_running is not None and room < most:
                 await self._limit(tx, due, claimed)
             return claimed
 
-        return await self._database.write(work)
+        return await self._leases.claim(work)
 
     async def _limit(self, tx: Tx, due: Sequence[Any], claimed: Sequence[Run]) -> None:
         beyond = [*due, runs.c.id.not_in([run.id for run in claimed]), runs.c.reason.is_(None)]
@@ -96,7 +116,7 @@ class Work:
     async def claim_looks(self, account: str, *, most: int) -> Sequence[Run]:
         """Claim runs whose answer is unknown and that are due for a look."""
 
-        async def work(tx: Tx) -> Sequence[Run]:
+        async def work(tx: Tx, taken: list[Claim]) -> Sequence[Run]:
             left = sa.and_(runs.c.status == Status.SUBMITTING, self._free(tx))
             looking = sa.and_(
                 runs.c.status == Status.IN_DOUBT,
@@ -104,20 +124,20 @@ class Work:
                 self._free(tx),
                 self._due(tx),
             )
-            return await self._claim(tx, [self._mine(account), sa.or_(left, looking)], most)
+            return await self._claim(tx, [self._mine(account), sa.or_(left, looking)], most, taken)
 
-        return await self._database.write(work)
+        return await self._leases.claim(work)
 
     async def claim_calls(self, account: str, *, most: int) -> Sequence[Run]:
         """Claim bound runs that a call brings forward: a step that is left, or a cancellation."""
 
-        async def work(tx: Tx) -> Sequence[Run]:
+        async def work(tx: Tx, taken: list[Claim]) -> Sequence[Run]:
             where = [self._mine(account), WANTED, to_call(), self._free(tx), self._due(tx)]
-            return await self._claim(tx, where, most)
+            return await self._claim(tx, where, most, taken)
 
-        return await self._database.write(work)
+        return await self._leases.claim(work)
 
-    async def _claim(self, tx: Tx, where: Sequence[Any], most: int) -> Sequence[Run]:
+    async def _claim(self, tx: Tx, where: Sequence[Any], most: int, taken: list[Claim]) -> Sequence[Run]:
         # The rows are locked first and updated by id: one statement may claim more than its LIMIT.
         chosen = await tx.execute(
             sa.select(runs.c.id)
@@ -127,47 +147,11 @@ class Work:
             .with_for_update(skip_locked=True)
         )
         ids = [row.id for row in chosen]
-        if not ids:
-            return []
-        claimed = await tx.execute(
-            sa.update(runs)
-            .where(runs.c.id.in_(ids))
-            .values(owner=self._owner, epoch=runs.c.epoch + 1, lease_until=tx.now + LEASE)
-            .returning(runs)
-        )
-        order = {run_id: place for place, run_id in enumerate(ids)}
-        return sorted((to_run(row) for row in claimed), key=lambda run: order[run.id])
+        return [to_run(row) for row in await self._leases.take(tx, runs, ids, taken)] if ids else []
 
     async def release(self, claimed: Sequence[Run]) -> None:
-        """Give back what was claimed and not moved."""
-
-        async def work(tx: Tx) -> None:
-            for run in claimed:
-                await tx.execute(
-                    sa.update(runs)
-                    .where(runs.c.id == run.id, runs.c.epoch == run.epoch, runs.c.owner == self._owner)
-                    .values(owner=None, lease_until=None)
-                )
-
-        if claimed:
-            await self._database.write(work)
-
-    async def end_leases(self, alive: Callable[[str], bool]) -> None:
-        """Let go of what belongs to owners that are known to be dead."""
-
-        async def work(tx: Tx) -> None:
-            for table in (runs, accounts, deliveries):
-                # Without an owner it is the provider's own wish to be left alone, which outlives us all.
-                owned = table.c.owner.is_not(None)
-                held = [table.c.project == self._project, owned, table.c.lease_until >= tx.now]
-                owners = {row.owner for row in await tx.execute(sa.select(table.c.owner).where(*held))}
-                dead = [table.c.owner.in_([owner for owner in owners if not alive(owner)]), *held]
-                key = table.primary_key.columns.values()
-                await tx.execute(sa.select(*key).where(*dead).order_by(*key).with_for_update())
-                before = tx.now - timedelta(seconds=1)
-                await tx.execute(sa.update(table).where(*dead).values(lease_until=before))
-
-        await self._database.write(work)
+        """Give back what was claimed and is still held; raises nothing where the database is away."""
+        await self._leases.release(map(claim_on, claimed))
 
     async def bound(self, account: str, remote_ids: Sequence[str]) -> Mapping[str, Run]:
         """Return the runs of `account` that have these ids, whatever their status."""
@@ -219,7 +203,7 @@ class Work:
         return sa.and_(runs.c.project == self._project, runs.c.account == account)
 
     def _free(self, tx: Tx) -> sa.ColumnElement[bool]:
-        return sa.or_(runs.c.lease_until.is_(None), runs.c.lease_until < tx.now)
+        return self._leases.free(runs, tx)
 
     def _due(self, tx: Tx) -> sa.ColumnElement[bool]:
         return sa.or_(runs.c.due_at.is_(None), runs.c.due_at <= tx.now)
@@ -233,6 +217,11 @@ class Work:
         first = runs.alias("first")
         waits = sa.exists().where(first.c.id == runs.c.after, first.c.status.not_in(FINAL))
         return sa.or_(runs.c.after.is_(None), sa.not_(waits))
+
+
+def claim_on(run: Run) -> Claim:
+    """Name the claim that `run` was read with."""
+    return Claim("runs", run.id, run.epoch)
 
 
 def to_call() -> sa.ColumnElement[bool]:

@@ -39,7 +39,7 @@ SEEN: dict[str, Move] = {
     "observe a success": lambda run, seen, _: observe(run, seen, LATER, result={"model": "m"}),
     "finish": lambda run, _, status: finish(run, LATER, status=status, message="so it is"),
     "look again": lambda run, *_: look_again(run, due_at=LATER),
-    "step sent": lambda run, *_: step_sent(run, "run", lease_until=LATER),
+    "step sent": lambda run, *_: step_sent(run, "run"),
     "step done": lambda run, seen, _: step_done(run, "run", seen, LATER, result={"model": "m"}),
     "step done unseen": lambda run, *_: step_done(run, "run", None, LATER),
 }
@@ -214,8 +214,8 @@ def test_what_is_found_under_way_goes_on() -> None:
 def test_the_calls_after_create_are_recorded_before_and_after() -> None:
     run = a_run(status=Status.QUEUED, steps={"upload": "todo", "run": "todo"})
     assert run.unfinished == "upload"
-    sent = step_sent(run, "upload", lease_until=LATER)
-    assert (sent.run.steps["upload"], sent.run.lease_until) == ("sent", LATER)
+    sent = step_sent(run, "upload")
+    assert sent.run.steps["upload"] == "sent"
     assert sent.run.unfinished == "upload"
     done = step_done(sent.run, "upload", None, LATER)
     assert done.run.unfinished == "run"

@@ -119,6 +119,7 @@ def at(name: str, draw: random.Random, driver: str, database: str) -> Scenario:
         and name in ("C09", "C18", "C19", "C20", "C22")
         and (database == "postgres" or command == "apply"),
         cut=name == "C35",
+        back=draw.random() < 0.1,
     )
 
 

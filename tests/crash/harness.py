@@ -33,6 +33,7 @@ WINDOW = 60
 """The account's doubt_window, in seconds."""
 STEPS = (0, 20, 120, 120, 1000, 4000, 4000)
 """How long the program is down before each further start."""
+HOUR = 3600
 STAGE_SECONDS = 100.0
 """Longest for one start of the program."""
 STILL = 6.0
@@ -70,6 +71,8 @@ class Scenario:
     cut: bool = False
     """While the program is stopped the server ends every connection of it, as in a failover."""
     alarm: float = 0.0
+    back: bool = False
+    """While the program is down its clock is put back by an hour."""
 
     def replay(self) -> str:
         """Write it down so that it can be made again."""
@@ -384,6 +387,8 @@ class Play:
 
     def _recover(self) -> None:
         """Start the program again and again, later and later, until all is settled."""
+        if self.scenario.back:
+            self.books.elapse(-HOUR)
         for seconds in STEPS:
             self.elapse(seconds)
             process = self._settle()

@@ -326,7 +326,7 @@ class Life:
 
     async def begin(self, dead: Sequence[str]) -> None:
         """Do what the daemon does first; the leases of lives that are over end."""
-        await self.store.work.end_leases(lambda owner: owner not in dead)
+        await self.store.leases.end(lambda owner: owner not in dead)
         await self.engine.prepare()
         await automatic(self.store, self.engine.manifest, registry(), Routing(), apply_new=True)
 

@@ -13,7 +13,8 @@ import structlog
 from orchestrator.engine.deliver import Deliverer
 from orchestrator.hooks.webhook import Webhook, WebhookOptions
 from orchestrator.store.database import Database
-from orchestrator.store.store import Store, alive
+from orchestrator.store.owner import alive
+from orchestrator.store.store import Store
 
 
 async def send(database: str, url: str, speed: float, began: datetime) -> None:
@@ -34,7 +35,7 @@ async def send(database: str, url: str, speed: float, began: datetime) -> None:
     async with Database(database, clock=clock) as opened:
         store = Store(opened, "acme")
         deliverer = Deliverer(store=store, hooks={"team": hook})
-        await store.outbox.end_leases(alive)
+        await store.leases.end(alive)
         while await store.outbox.unsettled():
             await deliverer.drain("team")
             wait = await deliverer.wait("team") or timedelta(0)

@@ -369,7 +369,7 @@ async def test_one_that_is_cut_off_settles_what_has_ended(
             while DeliveryState.DELIVERED not in await states(store):  # noqa: ASYNC110 - the store tells nobody
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
-    await store.outbox.end_leases()
+    await store.leases.let_go()
     receiver.answer = quick
     assert await ended(made()) == 1
     ids = [sent.headers["webhook-id"] for sent in receiver.requests]

@@ -13,6 +13,7 @@ from orchestrator.core.enact import Writes
 from orchestrator.core.plan import Plan
 from orchestrator.core.run import Run, Status
 from orchestrator.sandbox import spawn
+from orchestrator.store.claim import LEASE
 
 from .watching import DONE, FAILED, INTERVAL, WORDS, Watching, of, watching
 
@@ -312,10 +313,14 @@ async def test_another_daemon_takes_over_when_the_claim_ends(
             theirs.clock.now = mine.clock.now
             assert await theirs.tick() == 0
             agenda = await theirs.store.agendas.read("oxen")
-            assert agenda.poll == mine.clock.now + INTERVAL + timedelta(seconds=90)
+            assert agenda.poll == mine.clock.now + INTERVAL
             assert await mine.tick() == 1
-            assert await theirs.tick(HOUR) == 1
+            await mine.store.leases.keep()
+            theirs.clock.now = mine.clock.now
+            assert await theirs.tick(LEASE) == 0
+            assert await theirs.tick(INTERVAL) == 1
             mine.clock.now = theirs.clock.now
+            await mine.store.leases.keep()
             assert await mine.tick() == 0
             assert (await mine.account()).owner == "theirs"
             await theirs.engine.close()

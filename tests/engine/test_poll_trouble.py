@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from orchestrator.config.load import load
 from orchestrator.engine import report
 from orchestrator.engine.opening import kinds
-from orchestrator.store.store import alive
+from orchestrator.store.owner import alive
 
 from .watching import INTERVAL, Watching, of, watching
 
@@ -110,7 +110,7 @@ async def test_a_person_waits_for_what_the_provider_asked_for(watched: Watching,
     await watched.store.accounts.reconsider(watched.kind)
     assert await rest(watched) == asked
     await watched.engine.close()
-    await watched.store.work.end_leases(alive)  # as another process begins
+    await watched.store.leases.end(alive)  # as another process begins
     await watched.store.accounts.reconsider(watched.kind)
     assert await watched.tick(SECOND) == 0
     assert await watched.tick(asked) == 1

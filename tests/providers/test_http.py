@@ -343,3 +343,13 @@ async def test_a_cancelled_call_is_cancelled() -> None:
             await sent.wait()
             callers.cancel_scope.cancel()
         tasks.cancel_scope.cancel()
+
+
+async def test_what_may_leave_no_more_is_not_sent() -> None:
+    async with canned(reply()) as server, http(server.url) as client:
+        client.may_change = lambda: False
+        assert (await client.call("GET", "/x")).status == 200
+        for creating in (True, False):
+            with pytest.raises(NotSent, match="stood still"):
+                await client.call("POST", "/x", json={}, creating=creating)
+    assert [request[:4] for request in server.requests] == [b"GET "]

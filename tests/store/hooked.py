@@ -43,7 +43,7 @@ async def happen(store: Store, run: Run, status: Status, routing: Routing = TEAM
 
 async def turn(store: Store, *finished: tuple[Delivery, Attempt], hook: str = "team", most: int = 99) -> Turn:
     settled = [Finished(delivery=delivery, attempt=attempt, draw=1.0) for delivery, attempt in finished]
-    return await store.outbox.turn(hook, ORIGIN, settled, most=most, lease=MINUTE)
+    return await store.outbox.turn(hook, ORIGIN, settled, most=most, probe=MINUTE)
 
 
 async def take(store: Store, most: int = 99, hook: str = "team") -> Sequence[Delivery]:

@@ -18,6 +18,7 @@ from orchestrator.store.tables import runs
 
 ACCOUNT = "cartesia"
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 EVERYTHING = ("job.submitted", "job.queued", "job.running", "job.succeeded", "job.failed", "job.cancelled")
 ROUTING = Routing(
     hooks={

@@ -10,9 +10,10 @@ from core.make import NOW, a_job, a_run
 from orchestrator.core.run import Reason, Status
 from orchestrator.errors import LeaseLost
 from orchestrator.store.accounts import Account
+from orchestrator.store.claim import LEASE
 from orchestrator.store.store import Store
 
-from .make import ACCOUNT, HOUR, ROUTING, Clock, many, put, stored
+from .make import ACCOUNT, HOUR, MINUTE, ROUTING, Clock, many, put, stored
 
 
 @pytest.fixture(autouse=True)
@@ -44,53 +45,53 @@ async def test_nothing_is_known_of_an_account_whose_first_answer_was_lost(store:
 
 
 async def test_one_at_a_time_polls_an_account(store: Store, peer: Store, clock: Clock) -> None:
-    mine = await store.accounts.claim(ACCOUNT, lease=HOUR)
+    mine = await store.accounts.claim(ACCOUNT)
     assert mine is not None
-    assert await peer.accounts.claim(ACCOUNT, lease=HOUR) is None
-    assert await peer.accounts.claim("oxen", lease=HOUR) is not None
-    assert await peer.accounts.claim("unknown", lease=HOUR) is None
-    clock.forward(HOUR + timedelta(microseconds=1))
-    theirs = await peer.accounts.claim(ACCOUNT, lease=HOUR)
+    assert await peer.accounts.claim(ACCOUNT) is None
+    assert await peer.accounts.claim("oxen") is not None
+    assert await peer.accounts.claim("unknown") is None
+    clock.forward(LEASE + timedelta(microseconds=1))
+    theirs = await peer.accounts.claim(ACCOUNT)
     assert theirs is not None
     assert theirs.epoch == mine.epoch + 1
     with pytest.raises(LeaseLost):
         await store.accounts.settle(mine, next_poll_at=clock.now)
-    await peer.accounts.settle(theirs, next_poll_at=clock.now + HOUR, confirmed_at=clock.now)
+    await peer.accounts.settle(theirs, next_poll_at=clock.now + MINUTE, confirmed_at=clock.now)
     found = await account(store)
-    assert (found.confirmed_at, found.next_poll_at, found.owner) == (clock.now, clock.now + HOUR, None)
-    assert await store.accounts.claim(ACCOUNT, lease=HOUR) is None
-    clock.forward(HOUR)
-    assert await store.accounts.claim(ACCOUNT, lease=HOUR) is not None
+    assert (found.confirmed_at, found.next_poll_at, found.owner) == (clock.now, clock.now + MINUTE, None)
+    assert await store.accounts.claim(ACCOUNT) is None
+    clock.forward(MINUTE)
+    assert await store.accounts.claim(ACCOUNT) is not None
 
 
 async def test_a_claim_is_kept_from_look_to_look(store: Store, peer: Store, clock: Clock) -> None:
-    mine = await store.accounts.claim(ACCOUNT, lease=HOUR)
+    mine = await store.accounts.claim(ACCOUNT)
     assert mine is not None
     await put(store, a_run(status=Status.RUNNING))
     kept = await store.accounts.settle(
-        mine, next_poll_at=NOW + HOUR, keep=HOUR, interval=HOUR / 4, confirmed_at=NOW
+        mine, next_poll_at=NOW + HOUR, keep=True, interval=HOUR, confirmed_at=NOW
     )
-    assert (kept.epoch, kept.lease_until) == (mine.epoch, NOW + 2 * HOUR)
-    assert (await account(store)).interval == HOUR / 4
+    assert (kept.epoch, kept.lease_until) == (mine.epoch, NOW + LEASE)
+    assert (await account(store)).interval == HOUR
     assert (await store.agendas.read(ACCOUNT)).poll == NOW + HOUR
-    assert (await peer.agendas.read(ACCOUNT)).poll == NOW + 2 * HOUR
-    clock.forward(HOUR)
-    assert await peer.accounts.claim(ACCOUNT, lease=HOUR) is None
-    renewed = await store.accounts.renew(kept, until=NOW + 3 * HOUR)
-    assert (await account(store)).lease_until == renewed.lease_until == NOW + 3 * HOUR
-    await peer.accounts.let_go()
+    for _ in range(3):
+        clock.forward(HOUR / 3)
+        await store.leases.keep()
+        assert (await peer.agendas.read(ACCOUNT)).poll == max(NOW + HOUR, clock.now + LEASE)
+    assert await peer.accounts.claim(ACCOUNT) is None
+    await peer.leases.let_go()
     assert (await account(store)).owner is not None
-    await store.accounts.let_go()
-    assert await peer.accounts.claim(ACCOUNT, lease=HOUR) is not None
+    await store.leases.let_go()
+    assert await peer.accounts.claim(ACCOUNT) is not None
     with pytest.raises(LeaseLost):
-        await store.accounts.renew(renewed, until=NOW + 3 * HOUR)
+        await store.accounts.settle(kept, next_poll_at=NOW)
 
 
 async def test_concurrent_claims_of_an_account_have_one_winner(store: Store, peer: Store) -> None:
     won: list[Account] = []
 
     async def claim(each: Store) -> None:
-        found = await each.accounts.claim(ACCOUNT, lease=HOUR)
+        found = await each.accounts.claim(ACCOUNT)
         won.extend([found] if found else [])
 
     async with anyio.create_task_group() as tasks:
@@ -100,7 +101,7 @@ async def test_concurrent_claims_of_an_account_have_one_winner(store: Store, pee
 
 
 async def test_an_incomplete_look_confirms_nothing(store: Store) -> None:
-    mine = await store.accounts.claim(ACCOUNT, lease=HOUR)
+    mine = await store.accounts.claim(ACCOUNT)
     assert mine is not None
     await store.accounts.settle(mine, next_poll_at=NOW, error="page 2 is missing")
     found = await account(store)

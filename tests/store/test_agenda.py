@@ -8,8 +8,8 @@ import pytest
 from core.make import NOW, a_job, a_run
 
 from orchestrator.core.run import Reason, Status
+from orchestrator.store.claim import LEASE
 from orchestrator.store.store import Store
-from orchestrator.store.work import LEASE
 
 from .make import ACCOUNT, HOUR, ROUTING, Clock, many, put
 

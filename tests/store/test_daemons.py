@@ -14,7 +14,8 @@ from orchestrator.errors import StoreError
 from orchestrator.store.daemons import FRESH
 from orchestrator.store.hints import changes
 from orchestrator.store.lock import alone, held
-from orchestrator.store.store import Store, alive, process_name
+from orchestrator.store.owner import alive, process_name
+from orchestrator.store.store import Store
 
 from .make import Clock, put
 

@@ -172,7 +172,7 @@ async def test_claims_of_the_dead_are_let_go_of_and_those_of_the_living_are_not(
     await tell(store, "a", "b")
     (mine,) = await take(store, 1)
     (theirs,) = await take(peer, 1)
-    await store.outbox.end_leases(lambda owner: owner == "me")
+    await store.leases.end(lambda owner: owner == "me")
     assert [one.id for one in await take(store)] == [theirs.id]
     made = await turn(peer, (theirs, TAKEN), most=0)
     assert made.lost == 1

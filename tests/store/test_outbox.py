@@ -10,6 +10,7 @@ from core.make import NOW, a_record, a_route, a_run
 from orchestrator.core.delivery import SCHEDULE, Delivery, DeliveryState, Finished
 from orchestrator.core.receiver import Attempt
 from orchestrator.core.run import Run, Status, finish
+from orchestrator.store.claim import LEASE
 from orchestrator.store.commit import Routing
 from orchestrator.store.hearing import Declared
 from orchestrator.store.store import Store
@@ -48,13 +49,13 @@ async def claim(store: Store, hook: str = "team", most: int = 99) -> list[tuple[
 
 
 async def take(store: Store, most: int = 99, hook: str = "team") -> Sequence[Delivery]:
-    return (await store.outbox.turn(hook, ORIGIN, most=most, lease=MINUTE)).claimed
+    return (await store.outbox.turn(hook, ORIGIN, most=most, probe=MINUTE)).claimed
 
 
 async def done(store: Store, delivery: Delivery, attempt: Attempt = TAKEN) -> bool:
     """Settle one delivery and claim nothing; says whether it was still ours."""
     finished = [Finished(delivery=delivery, attempt=attempt, draw=1.0)]
-    turn = await store.outbox.turn(delivery.hook, ORIGIN, finished, most=0, lease=MINUTE)
+    turn = await store.outbox.turn(delivery.hook, ORIGIN, finished, most=0, probe=MINUTE)
     return turn.lost == 0
 
 
@@ -155,18 +156,18 @@ async def test_the_next_that_is_due_is_one_that_can_be_claimed(store: Store, clo
     assert await store.outbox.wait("team", ORIGIN) == timedelta(0)
     assert await store.outbox.wait("other", ORIGIN) is None
     (head,) = await take(store)
-    assert await store.outbox.wait("team", ORIGIN) == MINUTE
+    assert await store.outbox.wait("team", ORIGIN) == LEASE
     assert await done(store, head)
     assert await store.outbox.wait("team", ORIGIN) == timedelta(0)
-    await store.outbox.end_leases()
+    await store.leases.let_go()
 
 
 async def test_claims_are_let_go_of_when_the_worker_stops(store: Store, peer: Store) -> None:
     await tell(store, "a")
     await take(store)
-    await peer.outbox.end_leases()
+    await peer.leases.let_go()
     assert await claim(peer) == []
-    await store.outbox.end_leases()
+    await store.leases.let_go()
     assert await claim(peer) == [("a", 1)]
 
 

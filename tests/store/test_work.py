@@ -27,11 +27,11 @@ from orchestrator.core.run import (
     step_sent,
 )
 from orchestrator.errors import LeaseLost, StoreError
+from orchestrator.store.claim import LEASE
 from orchestrator.store.commit import commit
 from orchestrator.store.database import Tx
 from orchestrator.store.store import Store
 from orchestrator.store.tables import deliveries, events, runs
-from orchestrator.store.work import LEASE
 
 from .make import ACCOUNT, HOUR, ROUTING, Clock, heard, many, put, put_job, rows, stored
 
@@ -92,7 +92,8 @@ async def test_a_claim_takes_the_oldest_raises_the_epoch_and_ends(
     clock.forward(LEASE)
     assert await claim(peer, 9) == []
     clock.forward(timedelta(microseconds=1))
-    assert [run.epoch for run in await claim(peer, 9)] == [2, 2, 2]
+    assert [run.epoch for run in await claim(peer, 9)] == [2, 2]  # what it holds itself it has no need of
+    assert [(run.job, run.epoch) for run in await claim(store, 9)] == [("job-002", 2)]
 
 
 @pytest.mark.parametrize(("claim", "changes"), CLAIMS)
@@ -291,7 +292,7 @@ async def test_a_poll_does_not_write_over_a_call_that_is_under_way(store: Store,
     await put_job(store, status=Status.QUEUED, steps={"run": "todo"})
     (held,) = await claim_calls(store, 1)
     seen = observe(held, a_snapshot(Status.RUNNING), NOW)
-    await store.work.move(held, lambda run, now: step_sent(run, "run", lease_until=now + LEASE), ROUTING)
+    await store.work.move(held, lambda run, now: step_sent(run, "run"), ROUTING)
     with pytest.raises(LeaseLost):
         await peer.work.commit([seen], ROUTING)
     assert (await stored(store, held)).steps == {"run": "sent"}
@@ -461,15 +462,15 @@ async def test_the_claims_of_the_dead_are_free_at_once(store: Store, peer: Store
     (mine,) = await claim_sends(store, 1)
     (theirs,) = await claim_sends(peer, 1)
     sent = await peer.work.move(theirs, send, ROUTING)
-    assert await peer.accounts.claim(ACCOUNT, lease=HOUR) is not None
-    assert len((await peer.outbox.turn("team", "x", most=9, lease=HOUR)).claimed) == 1
-    await store.work.end_leases(lambda owner: owner != "peer")
+    assert await peer.accounts.claim(ACCOUNT) is not None
+    assert len((await peer.outbox.turn("team", "x", most=9, probe=HOUR)).claimed) == 1
+    await store.leases.end(lambda owner: owner != "peer")
     assert [found.id for found in await claim_looks(store, 9)] == [sent.id]
     assert await claim_sends(peer, 9) == []
-    assert await store.accounts.claim(ACCOUNT, lease=HOUR) is not None
-    assert len((await store.outbox.turn("team", "x", most=9, lease=HOUR)).claimed) == 1
+    assert await store.accounts.claim(ACCOUNT) is not None
+    assert len((await store.outbox.turn("team", "x", most=9, probe=HOUR)).claimed) == 1
     with pytest.raises(LeaseLost):
         await peer.work.move(sent, partial(doubt, message="late"), ROUTING)
     assert (await stored(store, mine)).lease_until == NOW + LEASE
-    await store.work.end_leases(lambda _: True)
+    await store.leases.end(lambda _: True)
     assert (await stored(store, mine)).lease_until == NOW + LEASE

@@ -5,7 +5,10 @@ import stat
 
 import pytest
 from drive import Place, cartesia, cloudflare, cohere, oxen
-from listener import Listener
+from listener import Listener, listening
+
+from orchestrator.config.secret import Dummies
+from orchestrator.hooks.webhook import make_secret
 
 JOBS = (cartesia("voice"), oxen("chat"), cloudflare("lora"), cohere("labels"))
 ALL = ("job.submitted", "job.queued", "job.running", "job.succeeded", "job.failed")
@@ -137,11 +140,16 @@ def test_the_state_is_for_its_owner_alone(place: Place) -> None:
     assert stat.S_IMODE((folder / "state.db").stat().st_mode) == 0o600
 
 
-def test_the_sandbox_has_its_own_database_and_no_real_credential(place: Place, listener: Listener) -> None:
-    declare(place, listener)
+def test_the_sandbox_has_its_own_database_and_no_real_secret(place: Place) -> None:
     place.env["ORCHESTRATOR_SANDBOX_STAGE_SECONDS"] = "0"
     place.env["CARTESIA_API_KEY"] = "refuse-me"  # sent by mistake, it would pause the account
-    place.up("--sandbox")
+    place.env["TEAM_HOOK_SECRET"] = make_secret()  # signed with it, a message would be refused
+    with listening(Dummies.VALUE) as listener:
+        declare(place, listener)
+        place.up("--sandbox")
+    assert listener.refused == 0
+    assert listener.messages
+    assert not (place.folder / "promoted.count").exists()  # commands are only shown
     assert place.ledger().requests == []
     assert not (place.folder / ".orchestrator" / "state.db").exists()
     jobs = place("--sandbox", "status", "--json").json["jobs"]
@@ -151,7 +159,6 @@ def test_the_sandbox_has_its_own_database_and_no_real_credential(place: Place, l
     made = [json.loads(line) for line in text.splitlines()]
     assert sum(len(line.get("created", ())) for line in made) == 4
     assert not any(line.get("outcome") == "refused" for line in made)
-    assert listener.refused == 0
     assert "refuse-me" not in text
     plan = place("plan", "--json").json
     assert plan["summary"]["create"] == 4  # the real one knows nothing of it

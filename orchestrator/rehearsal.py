@@ -1,6 +1,7 @@
 """What `--sandbox` does: the emulated providers, in a process of their own, under every account."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from orchestrator.config.secret import Dummies
 from orchestrator.errors import SettingsError
 from orchestrator.providers import registry
 from orchestrator.sandbox import Options, start
+from orchestrator.store.file import refuse_links
 
 PATHS = {
     "cartesia": "cartesia",
@@ -26,12 +28,16 @@ DUMMY = "sandbox:a-dummy-credential"
 """The emulation takes the first part for the account. A plain word would be hidden wherever it is said."""
 POLL = timedelta(seconds=1)
 STAGE_SECONDS = "ORCHESTRATOR_SANDBOX_STAGE_SECONDS"
+_HERE = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}")
+"""What the address file may hold: whoever can commit files could else send requests anywhere."""
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[str]:
     """Give the address of this folder's sandbox: the one that another command runs, or a new one."""
     state, address = folder / "sandbox.jsonl", folder / "sandbox.url"
+    for path in (state, address):
+        refuse_links(path)
     try:
         options = Options(stage_seconds=float(os.environ.get(STAGE_SECONDS, "2")))
     except ValueError as error:
@@ -55,8 +61,10 @@ def running(folder: Path) -> Iterator[str]:
 def _other(address: Path) -> str | None:
     try:
         url = address.read_text().strip()
+        if not _HERE.fullmatch(url):
+            return None
         httpx.get(f"{url}/_sandbox/health", timeout=5, trust_env=False).raise_for_status()
-    except (OSError, httpx.HTTPError):
+    except (OSError, UnicodeDecodeError, httpx.HTTPError):
         return None
     return url
 

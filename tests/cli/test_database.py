@@ -162,6 +162,23 @@ def test_links_are_not_followed(place: Place) -> None:
     assert place.ledger().requests == []
 
 
+def test_the_sandbox_believes_no_file_that_may_have_been_committed(place: Place) -> None:
+    place.write(cartesia("voice"))
+    state = place.folder / ".orchestrator"
+    state.mkdir(mode=0o700)
+    # 127.0.0.2 stands for any other machine: the address file is only ever written with 127.0.0.1.
+    elsewhere = place.url.replace("127.0.0.1", "127.0.0.2")
+    (state / "sandbox.url").write_text(elsewhere)
+    place("--sandbox", "apply", "-y")
+    assert place.ledger().requests == []
+    theirs = place.folder.parent / "theirs.txt"
+    theirs.write_text("theirs")
+    (state / "sandbox.url").symlink_to(theirs)
+    found = place("--sandbox", "apply", "-y", code=1)
+    assert "sandbox.url is a symbolic link" in found.err
+    assert theirs.read_text() == "theirs"
+
+
 @pytest.mark.parametrize("alembic", [False, True], ids=["", "alembic"])
 def test_another_programs_sqlite_file_is_left_alone(place: Place, alembic: bool) -> None:
     path = place.folder / "theirs.db"

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,12 @@ def part_of(path: Path) -> str:
 
 def imports(path: Path, *, hidden: bool | None = None) -> Iterator[str]:
     """Yield the modules that a file imports: all, or those inside functions, or those that are not."""
+    return (module for module, inside in _imports(path) if hidden is None or inside is hidden)
+
+
+@cache
+def _imports(path: Path) -> tuple[tuple[str, bool], ...]:
+    """Return each module that a file imports, and whether that is inside a function."""
     tree = ast.parse(path.read_text())
     inside = {
         id(node)
@@ -71,17 +78,17 @@ def imports(path: Path, *, hidden: bool | None = None) -> Iterator[str]:
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for node in ast.walk(function)
     }
+    found: list[tuple[str, bool]] = []
     for node in ast.walk(tree):
-        if hidden is not None and (id(node) in inside) is not hidden:
-            continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += ((alias.name, id(node) in inside) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name(path)} imports by a relative name"
             assert node.module is not None
             # `from orchestrator import x` and `from orchestrator.sandbox import server` name modules.
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            modules = (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+            found += ((module, id(node) in inside) for module in modules)
+    return tuple(found)
 
 
 def users(library: str) -> set[str]:

@@ -228,7 +228,7 @@ class Database:
 
         Raises `StoreError` where the tables are another program's.
         """
-        with self.explained:
+        with self.explained, anyio.fail_after(WRITE_SECONDS, shield=True):
             async with self._reader.connect() as connection:
                 tables = set(await connection.run_sync(tables_of))
                 if tables and not tables >= OURS:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import anyio
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -48,10 +49,8 @@ async def upgrade(database: Database) -> str | None:
         return before
     if before is not None and before > REVISION:
         await database.require_schema()
-    if database.sqlite:
-        await _upgrade_sqlite(database)
-    else:
-        await _upgrade_postgres(database)
+    with anyio.CancelScope(shield=True):  # a connection that is cut off while it opens is never closed
+        await (_upgrade_sqlite(database) if database.sqlite else _upgrade_postgres(database))
     await database.require_schema()
     return before
 

@@ -185,13 +185,12 @@ async def test_a_file_that_changed_is_not_sent(url: str, tmp_path: Path) -> None
         assert not any(entry["operation"] == "upload" for entry in bench.requests())
 
 
-async def test_a_nested_secret_is_sent_and_kept_nowhere(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_KEY", KEY)
+async def test_a_nested_secret_is_sent_and_kept_nowhere(url: str, tmp_path: Path) -> None:
     wandb = {"project": "p", "api_key": {"env": "WANDB_KEY"}}
     async with opened("cohere", url, tmp_path) as bench:
         spec = {"settings": {**bench.case.spec["settings"], "wandb": wandb}}
+        provider = bench.provider
+        provider.vault = replace(provider.vault, env={**provider.vault.env, "WANDB_KEY": KEY})
         made = await bench.provider.create(bench.run("wandb", spec=spec))
         assert KEY not in repr(made)
         assert KEY not in repr(await bench.listed())

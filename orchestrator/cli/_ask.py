@@ -21,11 +21,12 @@ async def confirm(app: App, question: str, *, yes: bool) -> bool:
     if not on_terminal():
         app.say("no terminal to ask on: nothing was done (-y answers yes)")
         return False
-    while True:
-        answer = ANSWERS.get(await _line(f"{question} [y/N]: "))
-        if answer is not None:
-            return answer
-        click.echo("Please answer y or n.", err=True)
+    with _noted() as signals:
+        while True:
+            answer = ANSWERS.get(await _line(f"{question} [y/N]: ", signals))
+            if answer is not None:
+                return answer
+            click.echo("Please answer y or n.", err=True)
 
 
 def on_terminal() -> bool:
@@ -38,7 +39,7 @@ def on_terminal() -> bool:
         return True  # it is not our own terminal, which has no foreground then
 
 
-async def _line(prompt: str) -> str:
+async def _line(prompt: str, signals: list[int]) -> str:
     """Return what is typed, in lower case; the end of the input counts as an empty line.
 
     The event loop waits for the terminal, since inside `input()` it could not act on a signal.
@@ -46,10 +47,9 @@ async def _line(prompt: str) -> str:
     click.echo(prompt, err=True, nl=False)
     typed = b""
     try:
-        with _noted() as signals:
-            await anyio.wait_readable(sys.stdin)
-            with suppress(OSError):  # the terminal is gone
-                typed = os.read(sys.stdin.fileno(), 4096)  # it gives one line at a time
+        await anyio.wait_readable(sys.stdin)
+        with suppress(OSError):  # the terminal is gone
+            typed = os.read(sys.stdin.fileno(), 4096)  # it gives one line at a time
         if signals:
             await anyio.sleep_forever()  # `run` is about to cancel this
     except anyio.get_cancelled_exc_class():

@@ -30,7 +30,6 @@ from store.make import put  # noqa: E402
 
 from benchmarks.table import line  # noqa: E402
 from orchestrator.core.run import Run, Status, finish  # noqa: E402
-from orchestrator.engine.deliver import Deliverer  # noqa: E402
 from orchestrator.hooks.webhook import Webhook, WebhookOptions, make_secret  # noqa: E402
 from orchestrator.store.commit import Routing  # noqa: E402
 from orchestrator.store.database import Database  # noqa: E402
@@ -38,6 +37,7 @@ from orchestrator.store.file import prepare_file  # noqa: E402
 from orchestrator.store.migrate import upgrade  # noqa: E402
 from orchestrator.store.store import Store  # noqa: E402
 from orchestrator.store.tables import deliveries  # noqa: E402
+from orchestrator.worker.deliver import Deliverer  # noqa: E402
 
 IN_FLIGHT = 20
 SINGLES = 200

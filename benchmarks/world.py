@@ -17,12 +17,10 @@ import httpx
 import sqlalchemy as sa
 
 from orchestrator.config.load import load
-from orchestrator.core.enact import new_run
+from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job, Policy, fingerprint
 from orchestrator.core.plan import Record
 from orchestrator.core.run import Run, Status
-from orchestrator.engine.engine import Engine
-from orchestrator.engine.journal import Journal
 from orchestrator.engine.opening import kinds
 from orchestrator.sandbox import Options, spawn
 from orchestrator.store.database import Database, Tx
@@ -31,6 +29,8 @@ from orchestrator.store.migrate import upgrade
 from orchestrator.store.rows import record_values, run_values
 from orchestrator.store.store import Store
 from orchestrator.store.tables import accounts, jobs, runs
+from orchestrator.worker.engine import Engine
+from orchestrator.worker.journal import Journal
 
 ACCOUNT = "cartesia"
 KEY = "bench:key-0123456789"

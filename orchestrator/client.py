@@ -17,7 +17,6 @@ from orchestrator.config.settings import rehearsed
 from orchestrator.core.event import Event
 from orchestrator.core.plan import Plan
 from orchestrator.core.run import Run
-from orchestrator.engine.engine import Engine
 from orchestrator.engine.opening import JOURNAL, kinds, open_engine, state_folder
 from orchestrator.engine.reconcile import apply, preview
 from orchestrator.engine.settled import End, ended, refusals
@@ -27,6 +26,7 @@ from orchestrator.providers import registry
 from orchestrator.rehearsal import running, under
 from orchestrator.store.opening import daemon_runs, open_store
 from orchestrator.store.views import Standing
+from orchestrator.worker.engine import Engine
 
 LOOK_SECONDS = 0.5
 

@@ -15,7 +15,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"daemon", "client"}),
     frozenset({"web", "rehearsal"}),
-    frozenset({"engine"}),
+    frozenset({"app", "engine"}),
+    frozenset({"worker"}),
     frozenset({"store", "providers", "hooks"}),
     frozenset({"net"}),
     frozenset({"config"}),
@@ -154,5 +155,5 @@ def test_each_library_stays_where_it_belongs() -> None:
     assert all(user.startswith(("orchestrator/store/", "migrations/")) for user in users("sqlalchemy"))
     assert users("rich") <= {"orchestrator/cli/_screen.py"}
     assert users("prometheus_client") <= {"orchestrator/web/metrics.py"}
-    assert users("apscheduler") <= {"orchestrator/engine/ticks.py"}
+    assert users("apscheduler") <= {"orchestrator/daemon/wakeup.py"}
     assert all(user.startswith(("orchestrator/store/migrate.py", "migrations/")) for user in users("alembic"))

@@ -148,11 +148,10 @@ def _run(order: Mapping[str, Any]) -> NoReturn:
 
 
 def _load() -> None:
-    for name in ("orchestrator.cli", "orchestrator.engine", "orchestrator.store", "orchestrator.providers"):
-        package = importlib.import_module(name)
-        for module in pkgutil.iter_modules(package.__path__, f"{name}."):
+    for name in ("cli", "daemon", "engine", "worker", "store", "providers"):
+        package = importlib.import_module(f"orchestrator.{name}")
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    importlib.import_module("orchestrator.daemon")
     importlib.import_module("aiosqlite")
     importlib.import_module("orchestrator.cli._app").kinds()
 

@@ -10,10 +10,10 @@ from orchestrator.cli._alone import daemon_lock
 from orchestrator.cli._app import App
 from orchestrator.cli._wait import TOO_LONG, known, settle
 from orchestrator.core.run import Status
-from orchestrator.daemon import Daemon
-from orchestrator.engine.engine import Engine
+from orchestrator.daemon.daemon import Daemon
 from orchestrator.engine.settled import End, ended
 from orchestrator.store.store import Store
+from orchestrator.worker.engine import Engine
 
 HOOK_SECONDS = 10
 """How long hooks may take to hear of the end; what is left is sent by the next daemon."""

@@ -16,14 +16,14 @@ from orchestrator.cli._planfile import load
 from orchestrator.cli._text import count, document, plain, plan_text
 from orchestrator.cli._wait import CREDENTIALS, denied, known
 from orchestrator.config.manifest import Manifest
-from orchestrator.core.enact import Writes
+from orchestrator.core.changeset import Changeset
 from orchestrator.core.run import Reason, Status
 from orchestrator.engine import report
-from orchestrator.engine.engine import Engine
 from orchestrator.engine.reconcile import apply, preview
 from orchestrator.engine.settled import arrived
 from orchestrator.providers import registry
 from orchestrator.store.store import Store
+from orchestrator.worker.engine import Engine
 
 DECLINED = 3
 
@@ -74,7 +74,7 @@ def command(
     return run(work)
 
 
-async def _concerned(store: Store, writes: Writes, manifest: Manifest) -> Sequence[str]:
+async def _concerned(store: Store, writes: Changeset, manifest: Manifest) -> Sequence[str]:
     """Name the jobs that the plan started, or else those that still wait or run."""
     if writes.runs:
         return [run.job for run in writes.runs]

@@ -10,8 +10,8 @@ from orchestrator.cli._table import Column
 from orchestrator.cli._text import count as number
 from orchestrator.cli._text import document, line, plain
 from orchestrator.engine.audit import Audit, audit
-from orchestrator.engine.engine import Engine
 from orchestrator.errors import Denied, UnknownName, UsageError
+from orchestrator.worker.engine import Engine
 
 DECLINED = 3
 COLUMNS = (
@@ -109,13 +109,13 @@ async def _end(
     if finding.what == "dataset":
         raise UsageError(f"{remote_id} is a dataset", hint=f"delete it in the console of {finding.account}")
     how = "cancel" if cancel_id else "delete"
-    lane = await engine.lane(finding.account)
-    if not lane.provider.can(how):
-        raise UsageError(f"{lane.provider.title} has no {how} for a fine-tune")
+    worker = await engine.worker(finding.account)
+    if not worker.provider.can(how):
+        raise UsageError(f"{worker.provider.title} has no {how} for a fine-tune")
     what = f"{finding.whose}, {plain(finding.name)}, {plain(finding.status)}"
     question = f"{how.capitalize()} {remote_id} of {finding.account} ({what})?"
     if not await confirm(app, question, yes=yes):
         return DECLINED
-    await (lane.provider.cancel if cancel_id else lane.provider.delete)(remote_id)
+    await (worker.provider.cancel if cancel_id else worker.provider.delete)(remote_id)
     app.say(f"{remote_id}: " + ("cancel requested" if cancel_id else "deleted"))
     return 0

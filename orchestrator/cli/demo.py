@@ -16,14 +16,14 @@ from orchestrator.cli._receiver import Receiver, receiving
 from orchestrator.cli._text import plain, plan_text
 from orchestrator.cli.status import show
 from orchestrator.core.run import Status
-from orchestrator.daemon import Daemon
+from orchestrator.daemon.daemon import Daemon
 from orchestrator.engine import report
-from orchestrator.engine.engine import Engine
 from orchestrator.engine.reconcile import apply, preview
 from orchestrator.errors import OrchestratorError
 from orchestrator.hooks.webhook import make_secret
 from orchestrator.providers import registry
 from orchestrator.store.store import Store
+from orchestrator.worker.engine import Engine
 
 HERE = Path(__file__).parent.parent
 EXAMPLES = (HERE / "_example" / "jobs.example.toml", HERE.parent / "jobs.example.toml")

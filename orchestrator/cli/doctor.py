@@ -13,13 +13,13 @@ from orchestrator.cli._app import App, app, hook_problems, run
 from orchestrator.cli._table import COLORS
 from orchestrator.cli._text import count, document, line, plain
 from orchestrator.config.manifest import Manifest
-from orchestrator.engine.engine import Engine
 from orchestrator.engine.reconcile import warnings
 from orchestrator.errors import Denied, ManifestError, OrchestratorError
 from orchestrator.hooks import Hook
 from orchestrator.providers import registry
 from orchestrator.store.driver import SAFE_WAL
 from orchestrator.store.store import Store
+from orchestrator.worker.engine import Engine
 
 CHECK_SECONDS: Final = 10.0
 """How long an account or a hook may take; the database has its own limit."""
@@ -187,9 +187,9 @@ async def _try(what: str, name: str, work: Callable[[], Awaitable[str]]) -> Find
 
 
 async def _account(engine: Engine, name: str) -> str:
-    lane = await engine.lane(name)
-    page = await lane.provider.list()
-    return f"{lane.provider.title} answers, {count(len(page.items), 'fine-tune')} on the first page"
+    worker = await engine.worker(name)
+    page = await worker.provider.list()
+    return f"{worker.provider.title} answers, {count(len(page.items), 'fine-tune')} on the first page"
 
 
 async def _hook(hook: Hook) -> str:

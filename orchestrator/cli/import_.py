@@ -8,14 +8,14 @@ from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
 from orchestrator.cli._text import plain
 from orchestrator.cli._wait import differences
-from orchestrator.core.enact import new_run
+from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job
 from orchestrator.core.plan import Record
 from orchestrator.core.run import Run, Status, bind
-from orchestrator.engine.engine import Engine
 from orchestrator.errors import Missing, UnknownName, UsageError
 from orchestrator.store.commit import make_id
 from orchestrator.store.store import Store
+from orchestrator.worker.engine import Engine
 
 DECLINED = 3
 

@@ -8,10 +8,10 @@ from orchestrator.cli._follow import Progress
 from orchestrator.cli._text import age, count, plain
 from orchestrator.cli._wait import differences, known
 from orchestrator.core.run import Run, Status
-from orchestrator.engine.engine import Engine
 from orchestrator.engine.resolve import abandon, adopt, resend
 from orchestrator.errors import UsageError
 from orchestrator.providers import registry
+from orchestrator.worker.engine import Engine
 
 DECLINED = 3
 

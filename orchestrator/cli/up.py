@@ -17,7 +17,7 @@ from orchestrator.cli._log import configure
 from orchestrator.cli._text import changes_text, count
 from orchestrator.cli._wait import CODES, TOO_LONG
 from orchestrator.config.manifest import Manifest
-from orchestrator.daemon import Daemon
+from orchestrator.daemon.daemon import Daemon
 from orchestrator.engine.reconcile import unasked
 from orchestrator.engine.settled import End, refusals
 from orchestrator.providers import registry

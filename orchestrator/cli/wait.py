@@ -11,8 +11,8 @@ from orchestrator.cli._text import document
 from orchestrator.cli._wait import known
 from orchestrator.core.run import Status
 from orchestrator.engine import report
-from orchestrator.engine.engine import Engine
 from orchestrator.store.store import Store
+from orchestrator.worker.engine import Engine
 
 
 @click.command("wait")

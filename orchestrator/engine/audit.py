@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.core.enact import ATTEMPTS
+from orchestrator.core.changeset import ATTEMPTS
 from orchestrator.core.job import Job, marker, marker_prefix
 from orchestrator.core.plan import Known, current
 from orchestrator.core.run import Run, Snapshot, Status
-from orchestrator.engine.engine import Engine
-from orchestrator.engine.lane import Lane
 from orchestrator.errors import Denied, ProviderError
+from orchestrator.worker.account import AccountWorker
+from orchestrator.worker.engine import Engine
 
 Whose = Literal["ours", "another project's", "unknown"]
 
@@ -49,32 +49,32 @@ async def audit(engine: Engine, accounts: Iterable[str]) -> Audit:
     errors: dict[str, ProviderError] = {}
     for name in accounts:
         try:
-            lane = await engine.lane(name)
-            listed = await lane.listing()
+            worker = await engine.worker(name)
+            listed = await worker.listing()
             looked_at[name] = len(listed)
-            findings += await _fine_tunes(engine, lane, await lane.strangers(listed))
-            findings += await _datasets(engine, lane)
+            findings += await _fine_tunes(engine, worker, await worker.strangers(listed))
+            findings += await _datasets(engine, worker)
         except (Denied, ProviderError) as error:
             errors[name] = error
     return Audit(findings=tuple(findings), looked_at=looked_at, errors=errors)
 
 
-async def _datasets(engine: Engine, lane: Lane) -> list[Finding]:
+async def _datasets(engine: Engine, worker: AccountWorker) -> list[Finding]:
     """List what no declared job and no recorded job's run names."""
     standings = await engine.store.views.standings()
     asked = [(job.account, job.spec) for job in engine.manifest.jobs.values()]
     asked += [(one.run.account, one.run.spec) for one in standings if one.run is not None]
-    named = set(_texts([spec for account, spec in asked if account == lane.name]))
+    named = set(_texts([spec for account, spec in asked if account == worker.name]))
     return [
         Finding(
-            account=lane.name,
+            account=worker.name,
             what="dataset",
             id=dataset.id,
             name=dataset.name,
             status=dataset.status,
             whose="unknown",
         )
-        for dataset in await lane.provider.datasets()
+        for dataset in await worker.provider.datasets()
         if dataset.id not in named
     ]
 
@@ -87,16 +87,18 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(inner)
 
 
-async def _fine_tunes(engine: Engine, lane: Lane, strangers: tuple[Snapshot, ...]) -> list[Finding]:
+async def _fine_tunes(
+    engine: Engine, worker: AccountWorker, strangers: tuple[Snapshot, ...]
+) -> list[Finding]:
     runs = await engine.store.work.markers([item.marker for item in strangers if item.marker])
-    jobs = _declared_markers(engine, lane.name)
+    jobs = _declared_markers(engine, worker.name)
     _, known = await engine.store.declared.state()
     prefix = marker_prefix(engine.store.project)
-    return [_finding(lane, item, runs, jobs, known, prefix) for item in strangers]
+    return [_finding(worker, item, runs, jobs, known, prefix) for item in strangers]
 
 
 def _finding(
-    lane: Lane,
+    worker: AccountWorker,
     item: Snapshot,
     runs: Mapping[str, Run],
     jobs: Mapping[str, Job],
@@ -110,7 +112,7 @@ def _finding(
         whose = "ours" if found.startswith(prefix) else "another project's"
     stands_by = current(job, [one for one in known if one.job == job.name]) if job else None
     return Finding(
-        account=lane.name,
+        account=worker.name,
         what="fine-tune",
         id=item.remote_id,
         name=item.name,
@@ -118,11 +120,11 @@ def _finding(
         whose=whose,
         job=run.job if run else job.name if job else None,
         run=run.id if run else None,
-        to_do=None if whose == "another project's" else _to_do(lane, item, job, stands_by),
+        to_do=None if whose == "another project's" else _to_do(worker, item, job, stands_by),
     )
 
 
-def _to_do(lane: Lane, item: Snapshot, job: Job | None, run: Known | None) -> str | None:
+def _to_do(worker: AccountWorker, item: Snapshot, job: Job | None, run: Known | None) -> str | None:
     """Name the command that takes `item` over; where its job stands by another, the one that ends it."""
     if job is not None and (run is None or run.given_up):
         return f"orchestrator import {job.name} {item.remote_id}"
@@ -130,8 +132,8 @@ def _to_do(lane: Lane, item: Snapshot, job: Job | None, run: Known | None) -> st
         return f"orchestrator resolve {job.name} --adopt {item.remote_id}"
     ended = item.status is not None and item.status.final
     for how in ("delete",) if ended else ("cancel", "delete"):
-        if lane.provider.can(how):
-            return f"orchestrator audit {lane.name} --{how} {item.remote_id}"
+        if worker.provider.can(how):
+            return f"orchestrator audit {worker.name} --{how} {item.remote_id}"
     return None
 
 

@@ -1,7 +1,7 @@
 """What a person may decide about a known job: to end its run, to buy another attempt."""
 
 from orchestrator.config.manifest import Manifest
-from orchestrator.core.enact import new_run
+from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job
 from orchestrator.core.run import Run, Status
 from orchestrator.errors import UsageError

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from orchestrator import hooks, providers
 from orchestrator.config.manifest import Kinds, Manifest, ProviderKind
-from orchestrator.engine.engine import Engine
-from orchestrator.engine.journal import Journal
 from orchestrator.store.file import prepare_file
 from orchestrator.store.store import Store
+from orchestrator.worker.engine import Engine
+from orchestrator.worker.journal import Journal
 
 JOURNAL = "replies.jsonl"
 

@@ -10,7 +10,7 @@ import structlog
 
 from orchestrator import crashpoint
 from orchestrator.config.manifest import AccountOptions, Manifest
-from orchestrator.core.enact import Writes, buying, enact, hold
+from orchestrator.core.changeset import Changeset, buying, hold, make_changeset
 from orchestrator.core.job import Job
 from orchestrator.core.plan import Action, Change, Known, Plan, Record, diff, plan
 from orchestrator.errors import UsageError
@@ -92,10 +92,10 @@ async def apply(
     routing: Routing,
     *,
     again: bool = False,
-) -> Writes:
+) -> Changeset:
     """Write `shown`; raises `UsageError` where the database has moved on since."""
 
-    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Writes:
+    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Changeset:
         crashpoint.reach("C02")
         current = _plan(manifest, records, known, again=again)
         if not _alike(current, shown):
@@ -117,10 +117,10 @@ async def unasked(store: Store, manifest: Manifest, registry: Registry) -> Seque
 
 async def automatic(
     store: Store, manifest: Manifest, registry: Registry, routing: Routing, *, apply_new: bool
-) -> Writes:
+) -> Changeset:
     """Reconcile as the daemon does by itself: nothing is cancelled, and what needs a person is held."""
 
-    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Writes:
+    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Changeset:
         found = _plan(manifest, records, known, again=False)
         held = hold(found, limit=manifest.settings.max_new_runs, apply_new=apply_new)
         held = {**_told(found, records), **held}
@@ -164,8 +164,8 @@ def _enact(
     known: Sequence[Known],
     now: datetime,
     held: Mapping[str, str],
-) -> Writes:
-    return enact(
+) -> Changeset:
+    return make_changeset(
         found,
         known,
         project=manifest.settings.project,

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 
-from orchestrator.core.enact import new_run
+from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job
 from orchestrator.core.run import Run, Status, bind, finish
-from orchestrator.engine.engine import Engine
 from orchestrator.errors import Missing, UsageError
 from orchestrator.store.commit import make_id
+from orchestrator.worker.engine import Engine
 
 
 async def adopt(engine: Engine, run: Run, remote_id: str) -> Run:

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.core.enact import Writes
+from orchestrator.core.changeset import Changeset
 from orchestrator.core.job import JsonObject
 from orchestrator.core.plan import Known, Record
 from orchestrator.core.run import Run, Status
@@ -15,7 +15,7 @@ from orchestrator.store.database import Database, Tx
 from orchestrator.store.rows import record_values, run_values, to_known, to_record, to_run
 from orchestrator.store.tables import jobs, runs
 
-Decide = Callable[[Mapping[str, Record], Sequence[Known], datetime], Writes]
+Decide = Callable[[Mapping[str, Record], Sequence[Known], datetime], Changeset]
 
 BATCH = 500
 """Names in one statement; SQLite allows 32,766 parameters, PostgreSQL 65,535."""
@@ -43,10 +43,10 @@ class Declared:
         )
         return records, [to_known(row) for row in known]
 
-    async def reconcile(self, decide: Decide, routing: Routing) -> Writes:
+    async def reconcile(self, decide: Decide, routing: Routing) -> Changeset:
         """Let `decide` see the state and write what it says, all in one transaction."""
 
-        async def work(tx: Tx) -> Writes:
+        async def work(tx: Tx) -> Changeset:
             await lock_jobs(tx, self._project)
             records, known = await self._state(tx)
             writes = decide(records, known, tx.now)
@@ -55,7 +55,7 @@ class Declared:
 
         return await self._database.write(work)
 
-    async def _write(self, tx: Tx, writes: Writes, before: Mapping[str, Record], routing: Routing) -> None:
+    async def _write(self, tx: Tx, writes: Changeset, before: Mapping[str, Record], routing: Routing) -> None:
         changed = [record for record in writes.records if before.get(record.name) != record]
         if changed:
             await tx.execute(self._upsert(tx), [record_values(record, self._project) for record in changed])

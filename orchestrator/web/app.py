@@ -13,11 +13,11 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from orchestrator import __version__
 from orchestrator.engine import decide, report
-from orchestrator.engine.engine import Engine
 from orchestrator.errors import OrchestratorError, StoreError, UsageError
 from orchestrator.store.views import Standing
 from orchestrator.web import documents, metrics
 from orchestrator.web.health import Health, late_loops
+from orchestrator.worker.engine import Engine
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.web")
 

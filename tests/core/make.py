@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from orchestrator.core.changeset import Changeset, new_run
 from orchestrator.core.delivery import Route
-from orchestrator.core.enact import Writes, new_run
 from orchestrator.core.job import Job, OnChange, OnRemove, Policy, fingerprint
 from orchestrator.core.plan import Known, Record
 from orchestrator.core.run import Run, Snapshot, Status
@@ -80,7 +80,7 @@ class State:
         self.records: dict[str, Record] = {}
         self.runs: dict[str, Known] = {}
 
-    def write(self, writes: Writes) -> None:
+    def write(self, writes: Changeset) -> None:
         self.records |= {record.name: record for record in writes.records}
         self.runs |= {run.id: known(run) for run in writes.runs}
         for run_id in writes.cancels:

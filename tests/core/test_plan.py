@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.enact import buying
+from orchestrator.core.changeset import buying
 from orchestrator.core.job import Job, OnChange, OnRemove
 from orchestrator.core.plan import Action, Change, Known, Record, current, diff, plan
 from orchestrator.core.run import FINAL, Status

@@ -23,8 +23,6 @@ from orchestrator.config import manifest as grammar
 from orchestrator.config.manifest import AccountOptions, AfterDoubt, Manifest, Settings
 from orchestrator.core.job import Job, JsonObject, fingerprint
 from orchestrator.core.run import Run, Snapshot, Status, finish
-from orchestrator.engine.engine import Engine
-from orchestrator.engine.journal import Journal
 from orchestrator.engine.reconcile import automatic
 from orchestrator.errors import (
     Denied,
@@ -44,6 +42,8 @@ from orchestrator.store.database import Database, Tx
 from orchestrator.store.rows import to_run
 from orchestrator.store.store import Store
 from orchestrator.store.tables import events, runs
+from orchestrator.worker.engine import Engine
+from orchestrator.worker.journal import Journal
 
 T = TypeVar("T")
 KIND = "scripted"

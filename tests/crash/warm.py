@@ -26,7 +26,7 @@ MODULES = (
     "orchestrator.cli.show",
     "orchestrator.cli.status",
     "orchestrator.cli.up",
-    "orchestrator.engine.engine",
+    "orchestrator.worker.engine",
     "orchestrator.store.migrate",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.aiosqlite",

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from core.make import NOW, a_job, a_record, a_route, a_run
 
-from orchestrator.core.enact import Writes
+from orchestrator.core.changeset import Changeset
 from orchestrator.core.job import Job
 from orchestrator.core.plan import Plan, Record
 from orchestrator.core.run import Run, Status
@@ -45,10 +45,10 @@ class Clock:
 
 async def put(
     store: Store, *added: Run, records: Sequence[Record] = (), cancels: Sequence[str] = ()
-) -> Writes:
+) -> Changeset:
     """Store runs as they are, and jobs, and ask for the end of others, in one reconcile."""
     plan = Plan(changes=())
-    writes = Writes(plan=plan, records=tuple(records), runs=added, cancels=tuple(cancels))
+    writes = Changeset(plan=plan, records=tuple(records), runs=added, cancels=tuple(cancels))
     return await store.declared.reconcile(lambda *_: writes, ROUTING)
 
 

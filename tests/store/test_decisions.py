@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from core.make import NOW, a_job, a_record, a_run, a_snapshot
 
-from orchestrator.core.enact import Writes
+from orchestrator.core.changeset import Changeset
 from orchestrator.core.plan import Plan
 from orchestrator.core.run import Reason, Run, Status, Transition, bind, doubt, finish, retreat, send
 from orchestrator.errors import LeaseLost, StoreError, UsageError
@@ -149,8 +149,8 @@ async def test_a_job_with_other_runs_is_not_forgotten_with_one_of_them(store: St
     assert [run.id for run in await store.views.history("old")] == [first.id]
 
 
-def _unmanaged(name: str) -> Writes:
-    return Writes(plan=Plan(changes=()), unmanaged=(name,))
+def _unmanaged(name: str) -> Changeset:
+    return Changeset(plan=Plan(changes=()), unmanaged=(name,))
 
 
 async def test_what_the_provider_has_is_imported_with_its_event(store: Store) -> None:

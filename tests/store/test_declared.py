@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from core.make import PROJECT, a_job, a_record, a_run, known
 
-from orchestrator.core.enact import Writes, enact
+from orchestrator.core.changeset import Changeset, make_changeset
 from orchestrator.core.job import Job, OnChange, OnRemove, Policy
 from orchestrator.core.plan import Known, Record, plan
 from orchestrator.core.run import Run, Status
@@ -23,10 +23,10 @@ from orchestrator.store.tables import events, jobs, runs
 from .make import HOUR, ROUTING, heard, many, put, rows, statuses, stored
 
 
-async def apply(store: Store, *declared: Job) -> Writes:
-    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Writes:
+async def apply(store: Store, *declared: Job) -> Changeset:
+    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Changeset:
         found = plan(declared, records, known)
-        return enact(
+        return make_changeset(
             found, known, project=PROJECT, now=now, make_id=lambda: make_id("run"), steps={"oxen": ["run"]}
         )
 
@@ -146,7 +146,7 @@ async def test_a_whole_manifest_of_thousands_fits(store: Store) -> None:
 
 
 async def test_a_decision_that_fails_writes_nothing(store: Store) -> None:
-    def decide(*_: object) -> Writes:
+    def decide(*_: object) -> Changeset:
         raise LookupError
 
     with pytest.raises(LookupError):

@@ -9,13 +9,13 @@ import pytest
 
 from orchestrator.config.load import load
 from orchestrator.config.manifest import Kinds
-from orchestrator.daemon import Daemon
-from orchestrator.engine.engine import Engine
-from orchestrator.engine.journal import Journal
+from orchestrator.daemon.daemon import Daemon
 from orchestrator.store.database import Database
 from orchestrator.store.store import Store
 from orchestrator.web.app import create_app
 from orchestrator.web.health import LATE
+from orchestrator.worker.engine import Engine
+from orchestrator.worker.journal import Journal
 
 from .daemon import JOBS, running, until
 

@@ -128,7 +128,7 @@ def _begin(port: int | None, text: str) -> socket.socket:
 def test_only_up_loads_the_web() -> None:
     code = """
 import sys
-import orchestrator.cli.apply, orchestrator.cli.demo, orchestrator.cli.status, orchestrator.daemon
+import orchestrator.cli.apply, orchestrator.cli.demo, orchestrator.cli.status, orchestrator.daemon.daemon
 sys.exit(str({"fastapi", "starlette", "uvicorn"} & set(sys.modules) or ""))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -10,8 +10,8 @@ from watchfiles import awatch
 
 from orchestrator.config.load import load
 from orchestrator.config.manifest import Kinds, Manifest
-from orchestrator.engine.files import JobFiles
-from orchestrator.engine.ticks import Bell
+from orchestrator.daemon.files import JobFiles
+from orchestrator.daemon.wakeup import Wakeup
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.file import prepare_file
 
@@ -90,12 +90,12 @@ async def test_another_address_to_listen_at_is_for_the_next_start_and_said(
 
 
 async def test_a_database_beside_the_files_makes_nobody_read_them(tmp_path: Path, file: Path) -> None:
-    stop, rung, seen, quiet = anyio.Event(), Bell(), Bell(), Bell()
+    stop, rung, seen, quiet = anyio.Event(), Wakeup(), Wakeup(), Wakeup()
     rings: list[None] = []
 
     def changed() -> None:
         rings.append(None)
-        rung.ring()
+        rung.wake()
 
     async def witness() -> None:
         # It gathers for longer than what is tested, so that whatever it tells of was told there before.
@@ -103,7 +103,7 @@ async def test_a_database_beside_the_files_makes_nobody_read_them(tmp_path: Path
             tmp_path, debounce=1600, step=800, stop_event=stop, rust_timeout=1700, yield_on_timeout=True
         )
         async for changes in turns:
-            (seen if changes else quiet).ring()
+            (seen if changes else quiet).wake()
 
     async def commit(tx: Tx) -> None:
         await tx.connection.exec_driver_sql("create table if not exists kept (id integer)")
@@ -120,7 +120,7 @@ async def test_a_database_beside_the_files_makes_nobody_read_them(tmp_path: Path
                 with anyio.move_on_after(1):
                     await rung.wait()
             await quiet.wait()
-            seen, rung = Bell(), Bell()
+            seen, rung = Wakeup(), Wakeup()
             rings.clear()
             for _ in range(5):
                 await database.write(commit)

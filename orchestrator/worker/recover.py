@@ -22,45 +22,45 @@ from orchestrator.core.run import (
     stop_for_person,
 )
 from orchestrator.core.schedule import LATER_LOOKS, next_look, verdict_after
-from orchestrator.engine.journal import Entry
-from orchestrator.engine.lane import Lane
-from orchestrator.engine.recognise import bind_found, conflict, recognise
 from orchestrator.errors import LeaseLost
+from orchestrator.worker.account import AccountWorker
+from orchestrator.worker.journal import Entry
+from orchestrator.worker.match import bind_found, conflict, find_match
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
 BATCH = 200
 
 
-async def look(lane: Lane) -> int:
+async def recover(worker: AccountWorker) -> int:
     """Look for the runs of this account whose answer was lost; returns how many there were."""
-    claimed = await lane.store.work.claim_looks(lane.name, most=BATCH)
+    claimed = await worker.store.work.claim_looks(worker.name, most=BATCH)
     if not claimed:
         return 0
     try:
         crashpoint.reach("C25")
-        unanswered = await _from_journal(lane, claimed)
+        unanswered = await _from_journal(worker, claimed)
         if unanswered:
-            await _search(lane, unanswered)
+            await _search(worker, unanswered)
     finally:
         with anyio.CancelScope(shield=True):
-            await lane.store.work.release(claimed)
+            await worker.store.work.release(claimed)
     return len(claimed)
 
 
-async def _from_journal(lane: Lane, claimed: Sequence[Run]) -> Sequence[Run]:
+async def _from_journal(worker: AccountWorker, claimed: Sequence[Run]) -> Sequence[Run]:
     """Bind what the journal answers; of the rest, what a crash left as submitting is in doubt from now on."""
-    journal: Mapping[str, Entry] = await to_thread.run_sync(lane.journal.read)
+    journal: Mapping[str, Entry] = await to_thread.run_sync(worker.journal.read)
     unanswered: list[Run] = []
     for run in claimed:
         entry = journal.get(run.id)
         if entry is not None:
-            status = lane.provider.words.get(entry.word)
+            status = worker.provider.words.get(entry.word)
             reply = Snapshot(remote_id=entry.remote_id, status=status, provider_status=entry.word)
-            await bind_found(lane, run, reply)
+            await bind_found(worker, run, reply)
         elif run.status is Status.SUBMITTING:
             try:
-                unanswered.append(await lane.move(run, _interrupted))
+                unanswered.append(await worker.move(run, _interrupted))
             except LeaseLost:
                 continue
         else:
@@ -72,30 +72,30 @@ def _interrupted(run: Run, now: datetime) -> Transition:
     return doubt(run, now, message="the program stopped during the request")
 
 
-async def _search(lane: Lane, runs: Sequence[Run]) -> None:
-    started = await lane.store.now()
-    strangers = list(await lane.strangers(await lane.listing()))
+async def _search(worker: AccountWorker, runs: Sequence[Run]) -> None:
+    started = await worker.store.now()
+    strangers = list(await worker.strangers(await worker.listing()))
     crashpoint.reach("C24")
     for run in runs:
-        known = await recognise(lane, run, strangers)
+        known = await find_match(worker, run, strangers)
         if known.one is not None:
-            await bind_found(lane, run, known.one)
+            await bind_found(worker, run, known.one)
             strangers = [item for item in strangers if item.remote_id != known.one.remote_id]
         elif known.several:
-            await lane.leave(run, partial(conflict, found=known.several))
+            await worker.leave(run, partial(conflict, found=known.several))
         else:
-            await lane.leave(run, partial(_absent, lane=lane, started=started))
+            await worker.leave(run, partial(_absent, worker=worker, started=started))
 
 
-def _absent(run: Run, now: datetime, *, lane: Lane, started: datetime) -> Transition:
+def _absent(run: Run, now: datetime, *, worker: AccountWorker, started: datetime) -> Transition:
     """Judge a complete listing, begun at `started`, that did not show `run`."""
-    window = lane.options.doubt_window
+    window = worker.options.doubt_window
     sent_at = run.sent_at or run.updated_at
     if run.reason is Reason.PARKED:
         return look_again(run, due_at=now + LATER_LOOKS)
     if started < verdict_after(sent_at, window):
         return look_again(run, due_at=next_look(run.looks + 1, now, sent_at=sent_at, window=window))
-    if lane.options.after_doubt is AfterDoubt.RESEND:
+    if worker.options.after_doubt is AfterDoubt.RESEND:
         return retreat(run, now, reason=None, message="no listing showed it; sent again", due_at=now)
     message = (
         f"the answer was lost and no complete listing up to {started:%Y-%m-%d %H:%M} UTC shows it: "

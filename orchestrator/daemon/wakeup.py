@@ -7,13 +7,13 @@ from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 
-class Bell:
+class Wakeup:
     """Wakes one loop: rung by a hint, a commit or a tick, and never twice for the same news."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the loop, now or when it next waits."""
         self._event.set()
 
@@ -29,7 +29,7 @@ class Ticks:
     def __init__(self) -> None:
         # A tick that is late still rings, and many late ones ring once.
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        # A bell rings at once and on its own loop: in a thread, an end would cut it off with a traceback.
+        # A wakeup rings at once and on its own loop: in a thread, an end would cut it off with a traceback.
         executors = {"default": DebugExecutor()}
         self._scheduler = AsyncIOScheduler(executors=executors, job_defaults=defaults, timezone=UTC)
 
@@ -40,15 +40,15 @@ class Ticks:
     def __exit__(self, *_: object) -> None:
         self._scheduler.shutdown(wait=False)
 
-    def at(self, name: str, moment: datetime, bell: Bell) -> None:
-        """Ring `bell` at `moment`, in place of what `name` had before."""
-        self._scheduler.add_job(bell.ring, "date", run_date=moment, id=name, replace_existing=True)
+    def at(self, name: str, moment: datetime, wakeup: Wakeup) -> None:
+        """Ring `wakeup` at `moment`, in place of what `name` had before."""
+        self._scheduler.add_job(wakeup.wake, "date", run_date=moment, id=name, replace_existing=True)
 
     def again(self) -> None:
         """Ring all bells: the clock was set, by which the scheduler goes."""
         for job in self._scheduler.get_jobs():
             job.modify(next_run_time=datetime.now(UTC))
 
-    def every(self, name: str, seconds: float, bell: Bell) -> None:
-        """Ring `bell` every so often."""
-        self._scheduler.add_job(bell.ring, "interval", seconds=seconds, id=name, replace_existing=True)
+    def every(self, name: str, seconds: float, wakeup: Wakeup) -> None:
+        """Ring `wakeup` every so often."""
+        self._scheduler.add_job(wakeup.wake, "interval", seconds=seconds, id=name, replace_existing=True)

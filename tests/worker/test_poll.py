@@ -9,7 +9,7 @@ import anyio
 import pytest
 from conformance.drivers import FAST, KINDS
 
-from orchestrator.core.enact import Writes
+from orchestrator.core.changeset import Changeset
 from orchestrator.core.plan import Plan
 from orchestrator.core.run import Run, Status
 from orchestrator.sandbox import spawn
@@ -180,8 +180,8 @@ async def history(watched: Watching, hours: list[float]) -> None:
     await watched.store.declared.reconcile(writes(made), watched.engine.routing)
 
 
-def writes(made: Sequence[Run]) -> Callable[..., Writes]:
-    return lambda *_: Writes(plan=Plan(changes=()), runs=tuple(made))
+def writes(made: Sequence[Run]) -> Callable[..., Changeset]:
+    return lambda *_: Changeset(plan=Plan(changes=()), runs=tuple(made))
 
 
 @of(*PAGED)
@@ -224,8 +224,8 @@ async def gap(watched: Watching) -> timedelta:
 async def test_looking_takes_half_of_the_budget_at_most(url: str, tmp_path: Path, migrated: Path) -> None:
     async with watching("oxen", url, tmp_path, migrated) as watched:
         await watched.seed(250)
-        lane = await watched.engine.lane("oxen")
-        lane.options = lane.options.model_copy(update={"requests_per_second": 0.1})
+        worker = await watched.engine.worker("oxen")
+        worker.options = worker.options.model_copy(update={"requests_per_second": 0.1})
         assert await gap(watched) == timedelta(seconds=60)  # three pages at one in ten seconds
 
 

@@ -14,13 +14,13 @@ from orchestrator import crashpoint
 from orchestrator.config.manifest import AccountOptions
 from orchestrator.core.cadence import Usual
 from orchestrator.core.run import Run, Snapshot, Transition
-from orchestrator.engine.journal import Journal
 from orchestrator.errors import LeaseLost
 from orchestrator.providers import Provider, pages
 from orchestrator.store.accounts import Account
 from orchestrator.store.commit import Routing
 from orchestrator.store.store import Store
 from orchestrator.store.work import claim_on
+from orchestrator.worker.journal import Journal
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
@@ -28,7 +28,7 @@ Step = Callable[[Run, datetime], Transition]
 
 
 @dataclass(kw_only=True)
-class Lane:
+class AccountWorker:
     """What a round on one account works with."""
 
     name: str

@@ -13,12 +13,10 @@ import structlog
 from anyio.abc import TaskGroup
 
 from orchestrator.config.manifest import Manifest
-from orchestrator.engine.engine import Engine
-from orchestrator.engine.files import JobFiles
-from orchestrator.engine.journal import forget_settled
+from orchestrator.daemon.files import JobFiles
+from orchestrator.daemon.wakeup import Ticks, Wakeup
 from orchestrator.engine.reconcile import automatic
 from orchestrator.engine.settled import End, all_ended
-from orchestrator.engine.ticks import Bell, Ticks
 from orchestrator.errors import OrchestratorError, StoreError, StoreRemoved
 from orchestrator.hooks.heartbeat import ping
 from orchestrator.providers import registry
@@ -27,6 +25,8 @@ from orchestrator.store.hints import changes
 from orchestrator.store.opening import outlast
 from orchestrator.store.owner import alive
 from orchestrator.store.trouble import Outage
+from orchestrator.worker.engine import Engine
+from orchestrator.worker.journal import forget_settled
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 
@@ -60,11 +60,11 @@ class Daemon:
     progress: dict[str, datetime] = field(default_factory=dict)
     """When each loop last went round without a failure, or began."""
     files: JobFiles = field(init=False)
-    _bells: dict[str, Bell] = field(default_factory=dict)
+    _wakeups: dict[str, Wakeup] = field(default_factory=dict)
     _loops: set[str] = field(default_factory=set)
     _pinged: datetime = field(default_factory=lambda: datetime.now(UTC))
     _outage: Outage = field(default_factory=Outage)
-    _settled: Bell = field(default_factory=Bell)
+    _settled: Wakeup = field(default_factory=Wakeup)
     _stop: anyio.Event = field(default_factory=anyio.Event)
     _rested: anyio.Event = field(default_factory=anyio.Event)
     _tasks: TaskGroup = field(init=False)
@@ -82,7 +82,7 @@ class Daemon:
         """Work until the first signal, `stop`, or until settled; then finish what is under way."""
         store = self.engine.store
         self.engine.pulse = lambda account: self._well(f"account {account}")
-        store.database.listeners.append(self._ring_all)
+        store.database.listeners.append(self._wake_all)
         store.leases.beating = True
         try:
             await outlast(self._begin, stop=self._stop)
@@ -95,7 +95,7 @@ class Daemon:
                         await self._drain(tasks)
         finally:
             store.leases.beating = False
-            store.database.listeners.remove(self._ring_all)
+            store.database.listeners.remove(self._wake_all)
             with anyio.CancelScope(shield=True), suppress(StoreError):
                 await store.daemons.leave()  # without it others find out by themselves, a little later
 
@@ -113,21 +113,21 @@ class Daemon:
         """Begin nothing new, and end when what is under way is done."""
         self.engine.stop()
         self._stop.set()
-        self._ring_all()
+        self._wake_all()
 
     def _start(self, tasks: TaskGroup, ticks: Ticks) -> None:
         self._tasks, self._ticks = tasks, ticks
         self._spawn_loops()
-        ticks.every("prune", PRUNE_SECONDS, self._bell("prune"))
-        ticks.every("unfit", RECHECK_SECONDS, self._bell("unfit"))
+        ticks.every("prune", PRUNE_SECONDS, self._wakeup("prune"))
+        ticks.every("unfit", RECHECK_SECONDS, self._wakeup("unfit"))
         for work in (self._beats, self._prune, self._recheck, self._listen):
             tasks.start_soon(self._keep, work)
         tasks.start_soon(self.engine.deliverer.check)
         if self.reconciles:
             self._pinged = datetime.now(UTC)
             self._well("beat")
-            ticks.every("rescan", RESCAN_SECONDS, self._bell("files"))
-            self._bell("files").ring()  # for what was saved since they were read
+            ticks.every("rescan", RESCAN_SECONDS, self._wakeup("files"))
+            self._wakeup("files").wake()  # for what was saved since they were read
             for work in (self._ping, self._watch, self._reread):
                 tasks.start_soon(self._keep, work)
         if self.until_settled:
@@ -162,36 +162,36 @@ class Daemon:
             self._tasks.start_soon(self._loop, name, work)
 
     async def _loop(self, name: str, work: Callable[[], Awaitable[timedelta | None]]) -> None:
-        """Go round whenever the bell rings; one loop's failure ends no other."""
-        bell = self._bell(name)
+        """Go round whenever the wakeup rings; one loop's failure ends no other."""
+        wakeup = self._wakeup(name)
         while not self._stop.is_set():
-            await self._turn(name, work, bell)
+            await self._turn(name, work, wakeup)
         self._loops.discard(name)
         if not self._loops:
             self._rested.set()
 
-    async def _turn(self, name: str, work: Callable[[], Awaitable[timedelta | None]], bell: Bell) -> None:
+    async def _turn(self, name: str, work: Callable[[], Awaitable[timedelta | None]], wakeup: Wakeup) -> None:
         try:
             wait = await work()
             self._well(name)
             self._outage.ends()
-            self._bell("heartbeat").ring()
+            self._wakeup("heartbeat").wake()
         except StoreError as error:
             self._outage.begins(name, error)
             wait = TROUBLE
-            self._bell("beat").ring()  # claims may wait to be given back
+            self._wakeup("beat").wake()  # claims may wait to be given back
         except OrchestratorError as error:
             log.error("loop.failed", loop=name, error=error.message)
             wait = TROUBLE
         except Exception:
             log.exception("loop.broke", loop=name)
             wait = TROUBLE
-        self._settled.ring()
+        self._settled.wake()
         # A round that could not do what was due is not tried again at once.
         wait = SAFETY if wait is None else min(max(wait, LEAST_WAIT), SAFETY)
-        self._ticks.at(name, datetime.now(UTC) + wait, bell)
+        self._ticks.at(name, datetime.now(UTC) + wait, wakeup)
         begun = anyio.current_time()
-        await bell.wait()
+        await wakeup.wait()
         if name.startswith("account "):
             # Its rows have just been read; many commits on end are one piece of news.
             await anyio.sleep(max(0, begun + LEAST_WAIT.total_seconds() - anyio.current_time()))
@@ -209,7 +209,7 @@ class Daemon:
     async def _ping(self) -> None:
         """Tell an outside checker when every loop has gone round; one that stands still keeps us silent."""
         while True:
-            await self._bell("heartbeat").wait()
+            await self._wakeup("heartbeat").wait()
             manifest = self.engine.manifest
             if manifest.settings.heartbeat is None:
                 continue
@@ -223,25 +223,25 @@ class Daemon:
         while True:
             while await self.engine.store.replay.prune():
                 pass
-            await self._bell("prune").wait()
+            await self._wakeup("prune").wait()
 
-    def _bell(self, name: str) -> Bell:
-        return self._bells.setdefault(name, Bell())
+    def _wakeup(self, name: str) -> Wakeup:
+        return self._wakeups.setdefault(name, Wakeup())
 
-    def _ring_all(self) -> None:
+    def _wake_all(self) -> None:
         for name in self._loops:
-            self._bell(name).ring()
-        self._settled.ring()
+            self._wakeup(name).wake()
+        self._settled.wake()
 
     async def _listen(self) -> None:
         async for _ in changes(self.engine.store.database):
-            self._ring_all()
+            self._wake_all()
 
     async def _beats(self) -> None:
         while True:
             # Not by the scheduler, whose clock may be set: claims end where this is late.
             with anyio.move_on_after(BEAT.total_seconds()):
-                await self._bell("beat").wait()
+                await self._wakeup("beat").wait()
             await self._beat()
             self._outage.ends()
 
@@ -253,12 +253,12 @@ class Daemon:
         self._well("beat")
 
     async def _watch(self) -> None:
-        await self.files.watch(self.engine.manifest.files, self._bell("files").ring, self._stop)
+        await self.files.watch(self.engine.manifest.files, self._wakeup("files").wake, self._stop)
 
     async def _reread(self) -> None:
         while True:
             self.progress["files"] = datetime.now(UTC)
-            await self._bell("files").wait()
+            await self._wakeup("files").wait()
             try:
                 found = await self.files.news(self.engine.manifest)
                 if found is not None:
@@ -272,13 +272,13 @@ class Daemon:
     async def _recheck(self) -> None:
         """Look now and then whether a hook that could not work can: its secret may be there by now."""
         while True:
-            await self._bell("unfit").wait()
+            await self._wakeup("unfit").wait()
             await self.engine.deliverer.check(unfit=True)
 
     async def _reconcile(self) -> None:
         engine = self.engine
         await automatic(engine.store, engine.manifest, registry(), engine.routing, apply_new=self.apply_new)
-        self._ring_all()
+        self._wake_all()
 
     async def _until_settled(self) -> None:
         store = self.engine.store

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine.journal import Entry, Journal
+from orchestrator.worker.journal import Entry, Journal
 
 FIRST = Entry(run_id="run_1", remote_id="ft_1", word="created")
 SECOND = Entry(run_id="run_2", remote_id="ft_2", word="created")

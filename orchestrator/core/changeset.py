@@ -17,7 +17,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Writes:
+class Changeset:
     """What one transaction writes; `unmanaged` names the recorded jobs that no job file declares."""
 
     plan: Plan
@@ -27,7 +27,7 @@ class Writes:
     unmanaged: tuple[str, ...] = ()
 
 
-def enact(
+def make_changeset(
     plan: Plan,
     known: Sequence[Known],
     *,
@@ -36,7 +36,7 @@ def enact(
     make_id: Callable[[], str],
     steps: Mapping[str, Sequence[str]],
     held: Mapping[str, str] | None = None,
-) -> Writes:
+) -> Changeset:
     """Turn `plan` into writes; a job in `held` keeps its run, and its reason to wait is recorded.
 
     `steps` names the calls after create for each provider kind.
@@ -65,7 +65,9 @@ def enact(
         elif not change.notice:
             records.append(_record(job))
     gone = tuple(change.job for change in plan.changes if change.declared is None)
-    return Writes(plan=plan, records=tuple(records), runs=tuple(runs), cancels=tuple(cancels), unmanaged=gone)
+    return Changeset(
+        plan=plan, records=tuple(records), runs=tuple(runs), cancels=tuple(cancels), unmanaged=gone
+    )
 
 
 def new_run(

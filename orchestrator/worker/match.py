@@ -5,34 +5,34 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from orchestrator.core.enact import ATTEMPTS
+from orchestrator.core.changeset import ATTEMPTS
 from orchestrator.core.job import marker
 from orchestrator.core.run import Reason, Run, Snapshot, Status, Transition, bind, finish, stop_for_person
-from orchestrator.engine.lane import Lane, log
 from orchestrator.store.commit import make_id
+from orchestrator.worker.account import AccountWorker, log
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recognised:
+class Match:
     """What of a listing may be `run`: none, the one, or what a person must tell apart."""
 
     one: Snapshot | None = None
     several: tuple[Snapshot, ...] = ()
 
 
-async def recognise(lane: Lane, run: Run, strangers: Sequence[Snapshot]) -> Recognised:
+async def find_match(worker: AccountWorker, run: Run, strangers: Sequence[Snapshot]) -> Match:
     """Look for `run` among what is bound to no run."""
-    found = await lane.provider.find(run, strangers)
-    if lane.provider.facts.marker_field.value is None:
+    found = await worker.provider.find(run, strangers)
+    if worker.provider.facts.marker_field.value is None:
         return _unmarked(run, found)
     marked = tuple(item for item in strangers if item.marker == run.marker)
     if len(found) == 1 and len(marked) == 1:
-        return Recognised(one=found[0])
+        return Match(one=found[0])
     # Two with one marker, or the marker on other work: neither is for a program to decide.
-    return Recognised(several=marked or found)
+    return Match(several=marked or found)
 
 
-def _unmarked(run: Run, found: Sequence[Snapshot]) -> Recognised:
+def _unmarked(run: Run, found: Sequence[Snapshot]) -> Match:
     """Without a marker a draft of the same work serves, the newest first; work under way is only like it.
 
     A run that was sent knows its own by the time, too, so that one found is it. A later attempt is
@@ -40,10 +40,10 @@ def _unmarked(run: Run, found: Sequence[Snapshot]) -> Recognised:
     """
     drafts = [item for item in found if item.status is Status.QUEUED and item.provider_status == "created"]
     if drafts:
-        return Recognised(one=drafts[0])
+        return Match(one=drafts[0])
     if run.sent_at is not None:
-        return Recognised(one=found[0]) if len(found) == 1 else Recognised(several=tuple(found))
-    return Recognised(several=tuple(found) if run.attempt == 1 else ())
+        return Match(one=found[0]) if len(found) == 1 else Match(several=tuple(found))
+    return Match(several=tuple(found) if run.attempt == 1 else ())
 
 
 def conflict(run: Run, now: datetime, *, found: Sequence[Snapshot]) -> Transition:
@@ -56,17 +56,17 @@ def conflict(run: Run, now: datetime, *, found: Sequence[Snapshot]) -> Transitio
     return stop_for_person(run, now, reason=Reason.CONFLICT, message=message)
 
 
-async def bind_found(lane: Lane, run: Run, found: Snapshot) -> None:
+async def bind_found(worker: AccountWorker, run: Run, found: Snapshot) -> None:
     """Bind `run` to what a listing or the journal shows, unless another run has it."""
-    holder = (await lane.store.work.bound(lane.name, [found.remote_id])).get(found.remote_id)
+    holder = (await worker.store.work.bound(worker.name, [found.remote_id])).get(found.remote_id)
     if holder is not None and holder.id != run.id:
-        await lane.leave(run, partial(conflict, found=[found]))
+        await worker.leave(run, partial(conflict, found=[found]))
         return
     log.info("run.found", job=run.job, run=run.id, remote_id=found.remote_id)
-    await lane.leave(run, lambda run, now: bind(run, found, now))
+    await worker.leave(run, lambda run, now: bind(run, found, now))
 
 
-async def later_attempts(lane: Lane, run: Run, strangers: Sequence[Snapshot]) -> bool:
+async def later_attempts(worker: AccountWorker, run: Run, strangers: Sequence[Snapshot]) -> bool:
     """Take back the attempts after `run` that a lost database knew; says whether there were any."""
     marks = {item.marker: item for item in strangers if item.marker}
     found = False
@@ -74,12 +74,12 @@ async def later_attempts(lane: Lane, run: Run, strangers: Sequence[Snapshot]) ->
         mark = marker(run.project, run.account, run.job, run.fingerprint, attempt)
         if mark in marks:
             found = True
-            now = await lane.store.now()
+            now = await worker.store.now()
             again = replace(
                 run, id=make_id("run"), attempt=attempt, marker=mark, owner=None, lease_until=None, epoch=0
             )
             log.info("run.found", job=run.job, run=again.id, remote_id=marks[mark].remote_id)
-            await lane.store.work.insert(bind(again, marks[mark], now), lane.routing)
+            await worker.store.work.insert(bind(again, marks[mark], now), worker.routing)
     return found
 
 

@@ -15,17 +15,17 @@ from core.make import a_record
 from store.make import Clock, put, rows
 
 from orchestrator.config.load import load
-from orchestrator.core.enact import new_run
+from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job, Policy, fingerprint
 from orchestrator.core.run import Run, Status
-from orchestrator.engine.engine import Engine
-from orchestrator.engine.journal import Journal
 from orchestrator.engine.opening import kinds
 from orchestrator.providers import registry
 from orchestrator.store.accounts import Account
 from orchestrator.store.database import Database
 from orchestrator.store.store import Store
 from orchestrator.store.tables import runs
+from orchestrator.worker.engine import Engine
+from orchestrator.worker.journal import Journal
 
 INTERVAL = timedelta(seconds=30)
 PLACES: Mapping[str, str] = {"cartesia": "", "oxen": 'namespace = "acme"\nrepo = "{name}"\n'} | {
@@ -166,7 +166,7 @@ async def watching(
         manifest = load([file], kinds(), {})
         engine = Engine(store, manifest, journal, env, draw=lambda: draw, deadline=deadline)
         await engine.prepare()
-        bench = Bench(kind, url, account, folder, (await engine.lane(kind)).provider)
+        bench = Bench(kind, url, account, folder, (await engine.worker(kind)).provider)
         bench.account = account
         try:
             yield Watching(kind=kind, folder=folder, store=store, engine=engine, clock=clock, bench=bench)

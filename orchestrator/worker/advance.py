@@ -19,54 +19,54 @@ from orchestrator.core.run import (
     step_sent,
 )
 from orchestrator.core.schedule import back_off, put_off
-from orchestrator.engine.lane import Lane
 from orchestrator.errors import LeaseLost, Missing, ProviderError, Rejected
+from orchestrator.worker.account import AccountWorker
 
 BATCH = 20
 
 
-async def call(lane: Lane) -> int:
+async def advance(worker: AccountWorker) -> int:
     """Bring bound runs forward whose next move is ours; returns how many there were."""
-    claimed = list(await lane.store.work.claim_calls(lane.name, most=BATCH))
+    claimed = list(await worker.store.work.claim_calls(worker.name, most=BATCH))
     count = len(claimed)
     try:
-        while claimed and not lane.stopping():
+        while claimed and not worker.stopping():
             run = claimed[0]
-            with lane.sending():
-                await (_cancel if next_call(run) == "cancel" else _steps)(lane, run)
+            with worker.sending():
+                await (_cancel if next_call(run) == "cancel" else _steps)(worker, run)
             claimed.pop(0)
     finally:
         with anyio.CancelScope(shield=True):
-            await lane.store.work.release(claimed)
+            await worker.store.work.release(claimed)
     return count
 
 
-async def _steps(lane: Lane, run: Run) -> None:
+async def _steps(worker: AccountWorker, run: Run) -> None:
     """Make the calls that are left, each recorded before and after.
 
     One that may have been made already is repeated by the driver alone, which looks first.
     """
     while (name := run.unfinished) is not None and not run.status.final:
         try:
-            run = await lane.move(run, partial(_sent, name=name))
+            run = await worker.move(run, partial(_sent, name=name))
             crashpoint.reach("C28")
-            with lane.claimed(run):
-                snapshot = await lane.provider.step(name, run)
+            with worker.claimed(run):
+                snapshot = await worker.provider.step(name, run)
             crashpoint.reach("C29")
             succeeded = snapshot is not None and snapshot.status is Status.SUCCEEDED
-            result = await lane.provider.result(snapshot) if snapshot and succeeded else None
-            run = await lane.move(run, partial(_done, name=name, snapshot=snapshot, result=result))
+            result = await worker.provider.result(snapshot) if snapshot and succeeded else None
+            run = await worker.move(run, partial(_done, name=name, snapshot=snapshot, result=result))
         except LeaseLost:
             return
         except Rejected as error:
-            await lane.leave(run, partial(finish, status=Status.FAILED, message=error.message))
+            await worker.leave(run, partial(finish, status=Status.FAILED, message=error.message))
             return
         except ProviderError as error:
-            await lane.leave(run, partial(_later, error=error, draw=lane.draw()))
+            await worker.leave(run, partial(_later, error=error, draw=worker.draw()))
             if isinstance(error, Missing):
                 return  # the next complete listings tell whether it is lost
             raise
-    await lane.store.work.release([run])
+    await worker.store.work.release([run])
 
 
 def _sent(run: Run, now: datetime, *, name: str) -> Transition:
@@ -84,36 +84,36 @@ def _later(run: Run, now: datetime, *, error: ProviderError, draw: float) -> Tra
     return Transition(before=run, run=replace(run, message=error.message, due_at=due)).released()
 
 
-async def _cancel(lane: Lane, run: Run) -> None:
+async def _cancel(worker: AccountWorker, run: Run) -> None:
     """Ask the provider to end `run`; that it did is told by a later look."""
-    draft = run.provider_status in lane.provider.drafts
+    draft = run.provider_status in worker.provider.drafts
     if draft and run.unfinished and run.steps[run.unfinished] == "todo":
-        await lane.leave(
+        await worker.leave(
             run, partial(finish, status=Status.CANCELLED, message="cancelled before it was started")
         )
         return
     how = run.cancel or "cancel"
-    if not lane.provider.can(how):
+    if not worker.provider.can(how):
         what = "way to delete" if how == "delete" else "cancel"
-        message = f"{how} requested, still billing: {lane.provider.title} has no {what}"
-        await lane.leave(run, partial(_asked, message=message))
+        message = f"{how} requested, still billing: {worker.provider.title} has no {what}"
+        await worker.leave(run, partial(_asked, message=message))
         return
     assert run.remote_id is not None  # noqa: S101 - only bound runs are claimed for calls
     try:
-        with lane.claimed(run):
-            await (lane.provider.delete if how == "delete" else lane.provider.cancel)(run.remote_id)
+        with worker.claimed(run):
+            await (worker.provider.delete if how == "delete" else worker.provider.cancel)(run.remote_id)
     except Missing:
         pass  # nothing is left to end; for a deletion that is its success
     except Rejected as error:
-        await lane.leave(run, partial(_asked, message=f"{how} refused: {error.message}"))
+        await worker.leave(run, partial(_asked, message=f"{how} refused: {error.message}"))
         return
     except ProviderError as error:
-        await lane.leave(run, partial(_later, error=error, draw=lane.draw()))
+        await worker.leave(run, partial(_later, error=error, draw=worker.draw()))
         raise
     if how == "delete":
-        await lane.leave(run, partial(finish, status=Status.CANCELLED, message="deleted at the provider"))
+        await worker.leave(run, partial(finish, status=Status.CANCELLED, message="deleted at the provider"))
     else:
-        await lane.leave(
+        await worker.leave(
             run, partial(_asked, message="cancel requested; the provider has not confirmed it yet")
         )
 

@@ -9,8 +9,8 @@ import structlog
 
 from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Snapshot, Status, Transition, observe
-from orchestrator.engine.lane import Lane, told
 from orchestrator.errors import LeaseLost, Misread, Missing, NotSent, Rejected, Throttled, Transient
+from orchestrator.worker.account import AccountWorker, told
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
@@ -18,20 +18,22 @@ RESULT_PATIENCE: Final = timedelta(minutes=15)
 """How long a finished run may lack its model before it counts as a success without one."""
 
 
-class Outcomes:
+class SnapshotRecorder:
     """What one look at an account has brought.
 
     A single read that fails holds back its own run alone, and none of its kind is made after it in one look.
     """
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, worker: AccountWorker) -> None:
+        self._worker = worker
         self._silent: set[str] = set()
         self.finished = 0
 
     async def record(self, shown: Sequence[Snapshot]) -> None:
         """Write what `shown` changes, also where a later one of them raises."""
-        now, runs = await self._lane.store.watch.bound(self._lane.name, [item.remote_id for item in shown])
+        now, runs = await self._worker.store.watch.bound(
+            self._worker.name, [item.remote_id for item in shown]
+        )
         transitions: list[Transition] = []
         try:
             for item in shown:
@@ -41,7 +43,7 @@ class Outcomes:
                     if transition.run != run:
                         transitions.append(transition)
         finally:
-            await write(self._lane, transitions)
+            await write(self._worker, transitions)
             self.finished += sum(each.run.status.final for each in transitions)
 
     async def _observed(self, run: Run, snapshot: Snapshot, now: datetime) -> Transition:
@@ -57,10 +59,10 @@ class Outcomes:
         return replace(transition, run=replace(transition.run, looks=0))
 
     async def _whole(self, snapshot: Snapshot) -> Snapshot:
-        if "get" in self._silent or not self._lane.provider.can("get"):
+        if "get" in self._silent or not self._worker.provider.can("get"):
             return snapshot
         try:
-            whole = await self._lane.provider.get(snapshot.remote_id)
+            whole = await self._worker.provider.get(snapshot.remote_id)
         except (NotSent, Throttled):
             raise
         except (Missing, Rejected):
@@ -74,7 +76,7 @@ class Outcomes:
         if "result" in self._silent:
             return None
         try:
-            result = await self._lane.provider.result(snapshot)
+            result = await self._worker.provider.result(snapshot)
         except (NotSent, Throttled):
             raise
         except (Missing, Rejected):
@@ -89,21 +91,21 @@ class Outcomes:
 
     def _failed(self, call: str, snapshot: Snapshot, error: Transient | Misread) -> None:
         self._silent.add(call)
-        log.warning("read.failed", account=self._lane.name, id=snapshot.remote_id, error=error.message)
+        log.warning("read.failed", account=self._worker.name, id=snapshot.remote_id, error=error.message)
 
 
-async def write(lane: Lane, transitions: Sequence[Transition]) -> None:
+async def write(worker: AccountWorker, transitions: Sequence[Transition]) -> None:
     """Commit all in one transaction; where a row has moved, each by itself, dropping what is stale."""
     if not transitions:
         return
     try:
-        await lane.store.work.commit(transitions, lane.routing)
+        await worker.store.work.commit(transitions, worker.routing)
     except LeaseLost:
         if len(transitions) == 1:
             log.info("run.moved_meanwhile", run=transitions[0].run.id)
             return
         for transition in transitions:
-            await write(lane, [transition])
+            await write(worker, [transition])
         return
     for transition in transitions:
         told(transition.before, transition.run)

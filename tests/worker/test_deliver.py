@@ -19,13 +19,13 @@ from store.make import Clock
 
 from orchestrator.core.delivery import SCHEDULE, DeliveryState
 from orchestrator.core.receiver import OPENS_AT, PROBE_AFTER
-from orchestrator.engine.deliver import AHEAD, IN_FLIGHT, Deliverer, origin_of
 from orchestrator.errors import StoreError
 from orchestrator.hooks import Hook
 from orchestrator.hooks.command import Command, CommandOptions
 from orchestrator.hooks.webhook import Webhook, WebhookOptions, make_secret
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.store import Store
+from orchestrator.worker.deliver import AHEAD, IN_FLIGHT, Deliverer, origin_of
 
 Made = Callable[..., Deliverer]
 SECOND = timedelta(seconds=1)

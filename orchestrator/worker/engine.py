@@ -16,14 +16,6 @@ from orchestrator.config.secret import Dummies
 from orchestrator.core.cadence import lag, lags
 from orchestrator.core.run import Snapshot
 from orchestrator.core.schedule import asked_until, back_off
-from orchestrator.engine.call import call
-from orchestrator.engine.deliver import Deliverer
-from orchestrator.engine.journal import Journal
-from orchestrator.engine.lane import Lane
-from orchestrator.engine.look import look
-from orchestrator.engine.poll import poll
-from orchestrator.engine.secrets import KnownSecrets
-from orchestrator.engine.submit import submit
 from orchestrator.errors import Denied, LeaseLost, Missing, ProviderError, StoreError
 from orchestrator.hooks import Hook
 from orchestrator.hooks import registry as hook_registry
@@ -33,6 +25,14 @@ from orchestrator.providers import registry as provider_registry
 from orchestrator.store.agenda import Agenda
 from orchestrator.store.commit import Routing
 from orchestrator.store.store import Store
+from orchestrator.worker.account import AccountWorker
+from orchestrator.worker.advance import advance
+from orchestrator.worker.deliver import Deliverer
+from orchestrator.worker.journal import Journal
+from orchestrator.worker.poll import poll
+from orchestrator.worker.recover import recover
+from orchestrator.worker.secrets import KnownSecrets
+from orchestrator.worker.submit import submit
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
@@ -79,7 +79,7 @@ class Engine:
         """Told of an account whose work goes on, however long it takes."""
         self.stopping = False
         """Set when nothing new should be begun; what is under way is finished."""
-        self._lanes: dict[str, Lane] = {}
+        self._workers: dict[str, AccountWorker] = {}
         self._busy: dict[str, anyio.Lock] = {}
         self._lagging: set[str] = set()
         self._secrets = KnownSecrets(store=store, env=env)
@@ -114,12 +114,12 @@ class Engine:
         """Go on with other files: accounts and hooks whose tables changed are opened anew."""
         before, self.manifest = self.manifest, manifest
         changed = [name for name, table in manifest.accounts.items() if before.accounts.get(name) != table]
-        for name in list(self._lanes):
+        for name in list(self._workers):
             async with self._busy.setdefault(name, anyio.Lock()):
                 if before.accounts.get(name) != manifest.accounts.get(name):
-                    await self._lanes.pop(name).provider.close()
+                    await self._workers.pop(name).provider.close()
                 else:
-                    self._refresh(self._lanes[name])
+                    self._refresh(self._workers[name])
         if (before.hooks, before.origins) != (manifest.hooks, manifest.origins):
             old, self.deliverer = self.deliverer, self.deliverer.renewed(self._hooks())
             await old.close()
@@ -172,49 +172,49 @@ class Engine:
 
     async def read(self, name: str, remote_id: str) -> Snapshot | None:
         """Read one fine-tune of an account, from a listing where it has no other way; None: not there."""
-        lane = await self.lane(name)
-        if lane.provider.can("get"):
+        worker = await self.worker(name)
+        if worker.provider.can("get"):
             try:
-                return await lane.provider.get(remote_id)
+                return await worker.provider.get(remote_id)
             except Missing:
                 return None
-        listed = await lane.listing()
+        listed = await worker.listing()
         return next((item for item in listed if item.remote_id == remote_id), None)
 
     async def _work(self, name: str, options: AccountOptions, agenda: Agenda, work: _Work) -> None:
-        lane = await self._lane(name, options)
-        with lane.round():
-            work.sent = await self._send(lane, agenda)
+        worker = await self._worker(name, options)
+        with worker.round():
+            work.sent = await self._send(worker, agenda)
             if agenda.due(agenda.poll):
-                work.next_poll = await poll(lane)
+                work.next_poll = await poll(worker)
                 self._lagging.discard(name)
 
-    async def _send(self, lane: Lane, agenda: Agenda) -> bool:
+    async def _send(self, worker: AccountWorker, agenda: Agenda) -> bool:
         """Do all that is due but polling; says whether there was anything."""
         done = 0
-        for moment, step in zip(_sendable(agenda), (look, submit, call), strict=True):
+        for moment, step in zip(_sendable(agenda), (recover, submit, advance), strict=True):
             if agenda.due(moment):
-                done += await step(lane)
+                done += await step(worker)
         return done > 0
 
     async def _between(self, name: str) -> None:
         """Let what has become due meanwhile go before the next page of a long listing."""
         self.pulse(name)
-        lane, options = self._lanes[name], self.manifest.accounts.get(name)
+        worker, options = self._workers[name], self.manifest.accounts.get(name)
         if options is not None and not self.stopping:
-            await self._send(lane, await self.store.agendas.read(name, max_running=options.max_running))
+            await self._send(worker, await self.store.agendas.read(name, max_running=options.max_running))
 
-    async def lane(self, name: str) -> Lane:
+    async def worker(self, name: str) -> AccountWorker:
         """Return an account ready to be asked; raises `Denied` where it has no credential."""
-        return await self._lane(name, self.manifest.accounts[name])
+        return await self._worker(name, self.manifest.accounts[name])
 
-    async def _lane(self, name: str, options: AccountOptions) -> Lane:
-        await self._secrets.learn(self.manifest, again=name not in self._lanes)
-        if name not in self._lanes:
+    async def _worker(self, name: str, options: AccountOptions) -> AccountWorker:
+        await self._secrets.learn(self.manifest, again=name not in self._workers)
+        if name not in self._workers:
             vault = Vault(root=self.manifest.folder("providers", name), env=self.env)
             kind = provider_registry()[options.kind]
             provider = await open_provider(kind, options, vault, **self._limits)
-            self._lanes[name] = Lane(
+            self._workers[name] = AccountWorker(
                 name=name,
                 options=options,
                 interval=self.manifest.poll_interval(name),
@@ -226,23 +226,23 @@ class Engine:
                 stopping=lambda: self.stopping,
                 between=partial(self._between, name),
             )
-            self._refresh(self._lanes[name])
-        self._lanes[name].provider.http.withheld = self._secrets.withheld
-        return self._lanes[name]
+            self._refresh(self._workers[name])
+        self._workers[name].provider.http.withheld = self._secrets.withheld
+        return self._workers[name]
 
-    def _refresh(self, lane: Lane) -> None:
-        lane.routing = self.routing
-        lane.interval = self.manifest.poll_interval(lane.name)
-        lane.overdue = {
+    def _refresh(self, worker: AccountWorker) -> None:
+        worker.routing = self.routing
+        worker.interval = self.manifest.poll_interval(worker.name)
+        worker.overdue = {
             job.name: job.policy.overdue_after
             for job in self.manifest.jobs.values()
-            if job.account == lane.name and job.policy.overdue_after is not None
+            if job.account == worker.name and job.policy.overdue_after is not None
         }
 
     async def _pause(self, name: str, error: Denied, failures: int) -> None:
-        lane = self._lanes.pop(name, None)  # the next try resolves the credentials anew
-        if lane is not None:
-            await lane.provider.close()
+        worker = self._workers.pop(name, None)  # the next try resolves the credentials anew
+        if worker is not None:
+            await worker.provider.close()
         now, wait = await self.store.now(), error.retry_after
         until = back_off(failures + 1, now, draw=self.draw(), retry_after=wait, least=DENIED_BACKOFF)
         first = await self.store.accounts.pause(name, error.message, self.routing, until=until)
@@ -270,8 +270,8 @@ class Engine:
     def stop(self) -> None:
         """Begin nothing new; what is being sent is finished, what is only being read is cut off."""
         self.stopping = True
-        for lane in self._lanes.values():
-            lane.stop()
+        for worker in self._workers.values():
+            worker.stop()
 
     async def close(self) -> None:
         """Give back connections and hooks."""
@@ -280,9 +280,9 @@ class Engine:
                 await self.store.leases.let_go()
             except StoreError as error:
                 log.warning("claims.left", error=error.message)  # they end by themselves
-            for lane in self._lanes.values():
-                await lane.provider.close()
-            self._lanes.clear()
+            for worker in self._workers.values():
+                await worker.provider.close()
+            self._workers.clear()
             await self.deliverer.close()
 
 

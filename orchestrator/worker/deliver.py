@@ -23,7 +23,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.hooks")
 
 IN_FLIGHT = 20
 AHEAD = 20
-"""Claimed beside what is in flight, so that no lane waits for the database."""
+"""Claimed beside what is in flight, so that no sender waits for the database."""
 GRACE = timedelta(seconds=30)
 LONGEST_ORIGIN = 200
 TICK_SECONDS = 10.0
@@ -127,7 +127,7 @@ class _Pump:
         self._hook = hook
         self._origin = origin_of(hook)
         self._probe = hook.deadline + GRACE
-        self._lanes = anyio.Semaphore(IN_FLIGHT)
+        self._slots = anyio.Semaphore(IN_FLIGHT)
         self._owed = owed
         self._tick = tick
         self._attempts = 0
@@ -177,7 +177,7 @@ class _Pump:
             tasks.start_soon(self._send, delivery, table)
 
     async def _send(self, delivery: Delivery, table: str) -> None:
-        async with self._lanes:
+        async with self._slots:
             # What was claimed ahead is given back where the receiver wants no more, or not now.
             back = self._owner.resting or self._enough()
             attempt = Attempt(unsent=True) if back else await self._attempt(delivery)

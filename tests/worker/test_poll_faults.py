@@ -60,7 +60,7 @@ async def listings(watched: Watching, faults: Sequence[str]) -> None:
     await watched.seed(101)
     await watched.tick()
     for name in faults:
-        (await watched.engine.lane(watched.kind)).depths = {}
+        (await watched.engine.worker(watched.kind)).depths = {}
         if name == "endless_pages" and watched.kind != "cloudflare":
             continue  # twenty thousand requests, or none: the caps are tested where they stand
         await endure(watched, name, operation="list")
@@ -71,7 +71,7 @@ async def reads(watched: Watching, faults: Sequence[str]) -> None:
     await watched.tick()
     for name in faults:
         # As if the last listing had shown it far down: it is read by itself.
-        (await watched.engine.lane(watched.kind)).depths = dict.fromkeys(watched.ids, 9)
+        (await watched.engine.worker(watched.kind)).depths = dict.fromkeys(watched.ids, 9)
         await endure(watched, name, operation="get")
 
 

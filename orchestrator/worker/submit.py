@@ -22,16 +22,6 @@ from orchestrator.core.run import (
     send,
 )
 from orchestrator.core.schedule import LEAST_THROTTLE, back_off, put_off
-from orchestrator.engine.journal import Entry
-from orchestrator.engine.lane import Lane, Step
-from orchestrator.engine.recognise import (
-    Recognised,
-    bind_found,
-    conflict,
-    later_attempts,
-    recognise,
-    superseded,
-)
 from orchestrator.errors import (
     Denied,
     LeaseLost,
@@ -44,6 +34,16 @@ from orchestrator.errors import (
 )
 from orchestrator.store.claim import awake
 from orchestrator.store.work import claim_on
+from orchestrator.worker.account import AccountWorker, Step
+from orchestrator.worker.journal import Entry
+from orchestrator.worker.match import (
+    Match,
+    bind_found,
+    conflict,
+    find_match,
+    later_attempts,
+    superseded,
+)
 
 T = TypeVar("T")
 
@@ -58,89 +58,91 @@ PATIENCE = (0.1, 0.5, 1, 2, 4, None)
 """Waits, in seconds, for a database that does not take what became of a request; None gives up."""
 
 
-async def submit(lane: Lane) -> int:
+async def submit(worker: AccountWorker) -> int:
     """Send what may be sent of this account, and return how many runs were moved."""
-    claimed = await lane.store.work.claim_sends(lane.name, most=BATCH, max_running=lane.options.max_running)
+    claimed = await worker.store.work.claim_sends(
+        worker.name, most=BATCH, max_running=worker.options.max_running
+    )
     if not claimed:
         return 0
     left = list(claimed)
     try:
         crashpoint.reach("C04")
-        listed = await lane.listing()
-        strangers = await lane.strangers(listed)
-        while left and not lane.stopping():
-            with lane.sending():
-                taken = await _submit_one(lane, left[0], strangers)
+        listed = await worker.listing()
+        strangers = await worker.strangers(listed)
+        while left and not worker.stopping():
+            with worker.sending():
+                taken = await _submit_one(worker, left[0], strangers)
             strangers = tuple(item for item in strangers if item.remote_id != taken)
             left.pop(0)
     finally:
         with anyio.CancelScope(shield=True):
-            await lane.store.work.release(claimed)
+            await worker.store.work.release(claimed)
     return len(claimed)
 
 
-async def _submit_one(lane: Lane, run: Run, strangers: Sequence[Snapshot]) -> str | None:
+async def _submit_one(worker: AccountWorker, run: Run, strangers: Sequence[Snapshot]) -> str | None:
     """Send `run`, unless the listing shows it; returns the id that it took from there."""
-    known = await recognise(lane, run, strangers)
-    later = await later_attempts(lane, run, strangers)
+    known = await find_match(worker, run, strangers)
+    later = await later_attempts(worker, run, strangers)
     if known.one is not None:
         crashpoint.reach("C06")
-        await bind_found(lane, run, known.one)
+        await bind_found(worker, run, known.one)
         return known.one.remote_id
     if known.several:
-        await lane.leave(run, partial(conflict, found=known.several))
+        await worker.leave(run, partial(conflict, found=known.several))
     elif later:
-        await lane.leave(run, superseded)
+        await worker.leave(run, superseded)
     else:
-        await _send(lane, run)
+        await _send(worker, run)
     return None
 
 
-async def _send(lane: Lane, run: Run) -> None:
+async def _send(worker: AccountWorker, run: Run) -> None:
     ends = awake() + SEND_SECONDS
-    sending = await _intend(lane, run)
+    sending = await _intend(worker, run)
     if sending is None:
         return
     crashpoint.reach("C09")
     left = ends - awake()
-    if left <= 0 or not lane.store.leases.sure(claim_on(sending)):
-        await lane.leave(sending, _stood_still)
+    if left <= 0 or not worker.store.leases.sure(claim_on(sending)):
+        await worker.leave(sending, _stood_still)
         return
     try:
-        with anyio.fail_after(left), lane.claimed(sending):
-            snapshot = await lane.provider.create(sending)
+        with anyio.fail_after(left), worker.claimed(sending):
+            snapshot = await worker.provider.create(sending)
         crashpoint.reach("C18")
     except Rejected as error:
-        await _refused(lane, sending, error)
+        await _refused(worker, sending, error)
     except ProviderError as error:
-        verdict = _verdict(error, lane.draw())
-        await _stored(lambda: lane.leave(sending, verdict))
+        verdict = _verdict(error, worker.draw())
+        await _stored(lambda: worker.leave(sending, verdict))
         if isinstance(error, Throttled):
             crashpoint.reach("C30")
         if isinstance(error, NotSent | Throttled | Denied):
             raise  # it holds for whatever else waits for this account
     except (OrchestratorError, OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
         log.exception("run.in_doubt", job=run.job, run=run.id)
-        await lane.leave(sending, partial(doubt, message=f"the answer could not be read: {_name(error)}"))
+        await worker.leave(sending, partial(doubt, message=f"the answer could not be read: {_name(error)}"))
     except anyio.get_cancelled_exc_class():
         with anyio.CancelScope(shield=True):
-            await lane.leave(sending, partial(doubt, message="the program stopped during the request"))
+            await worker.leave(sending, partial(doubt, message="the program stopped during the request"))
         raise
     else:
-        await _bind(lane, sending, snapshot)
+        await _bind(worker, sending, snapshot)
 
 
-async def _refused(lane: Lane, run: Run, error: Rejected) -> None:
+async def _refused(worker: AccountWorker, run: Run, error: Rejected) -> None:
     """Fail what the provider refused for good, unless its listing shows it all the same."""
     try:
-        strangers = await lane.strangers(await lane.listing())
-        known = await recognise(lane, run, strangers)
+        strangers = await worker.strangers(await worker.listing())
+        known = await find_match(worker, run, strangers)
     except ProviderError:
-        known = Recognised()  # the refusal stands by itself
+        known = Match()  # the refusal stands by itself
     if known.one is not None:
-        await bind_found(lane, run, known.one)
+        await bind_found(worker, run, known.one)
     else:
-        await lane.leave(run, partial(finish, status=Status.FAILED, message=error.message))
+        await worker.leave(run, partial(finish, status=Status.FAILED, message=error.message))
 
 
 def _verdict(error: ProviderError, draw: float) -> Step:
@@ -163,54 +165,54 @@ def _verdict(error: ProviderError, draw: float) -> Step:
     return step
 
 
-async def _intend(lane: Lane, run: Run) -> Run | None:
+async def _intend(worker: AccountWorker, run: Run) -> Run | None:
     """Commit that `run` is about to be sent; None where it must not be."""
 
     def step(run: Run, now: datetime) -> Transition:
         crashpoint.reach("C08")
         return send(run, now)
 
-    await lane.note(lane.journal.writable)
+    await worker.note(worker.journal.writable)
     crashpoint.reach("C07")
     try:
-        return await lane.move(run, step)
+        return await worker.move(run, step)
     except LeaseLost:
         return None
     except StoreError:
         # It is not known whether the intent was stored, but it is that nothing was sent.
-        now = await _stored(lambda: lane.store.work.by_id(run.id))
+        now = await _stored(lambda: worker.store.work.by_id(run.id))
         if now is not None and now.status is Status.SUBMITTING and now.epoch == run.epoch:
             message = "the database did not answer; nothing was sent"
-            await lane.leave(now, lambda run, at: retreat(run, at, reason=None, message=message, due_at=at))
+            await worker.leave(now, lambda run, at: retreat(run, at, reason=None, message=message, due_at=at))
         raise
 
 
-async def _bind(lane: Lane, run: Run, snapshot: Snapshot) -> None:
+async def _bind(worker: AccountWorker, run: Run, snapshot: Snapshot) -> None:
     """Write the provider's id down, first in the journal, then in the database until it takes it."""
     with anyio.CancelScope(shield=True):
         entry = Entry(run_id=run.id, remote_id=snapshot.remote_id, word=snapshot.provider_status)
         try:
-            await lane.note(lambda: lane.journal.append(entry))
+            await worker.note(lambda: worker.journal.append(entry))
         except OSError as error:
             log.error("journal.failed", run=run.id, remote_id=snapshot.remote_id, error=str(error))
         crashpoint.reach("C20")
-        await _commit_bound(lane, run, snapshot)
+        await _commit_bound(worker, run, snapshot)
         crashpoint.reach("C22")
 
 
-async def _commit_bound(lane: Lane, run: Run, snapshot: Snapshot) -> None:
+async def _commit_bound(worker: AccountWorker, run: Run, snapshot: Snapshot) -> None:
     def step(run: Run, now: datetime) -> Transition:
         crashpoint.reach("C21")
         return bind(run, snapshot, now).released()
 
     try:
-        await _stored(lambda: lane.move(run, step))
+        await _stored(lambda: worker.move(run, step))
     except LeaseLost:
-        fresh = await _stored(lambda: lane.store.work.by_id(run.id))
+        fresh = await _stored(lambda: worker.store.work.by_id(run.id))
         if fresh is None or fresh.remote_id is not None or fresh.status.final:
             log.warning("run.already_bound", run=run.id, remote_id=snapshot.remote_id)
             return
-        await _commit_bound(lane, fresh, snapshot)  # whoever has it knows no better id
+        await _commit_bound(worker, fresh, snapshot)  # whoever has it knows no better id
 
 
 async def _stored(write: Callable[[], Awaitable[T]]) -> T:

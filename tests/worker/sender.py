@@ -10,11 +10,11 @@ from pathlib import Path
 import anyio
 import structlog
 
-from orchestrator.engine.deliver import Deliverer
 from orchestrator.hooks.webhook import Webhook, WebhookOptions
 from orchestrator.store.database import Database
 from orchestrator.store.owner import alive
 from orchestrator.store.store import Store
+from orchestrator.worker.deliver import Deliverer
 
 
 async def send(database: str, url: str, speed: float, began: datetime) -> None:

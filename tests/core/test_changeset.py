@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.enact import Writes, enact, hold
+from orchestrator.core.changeset import Changeset, hold, make_changeset
 from orchestrator.core.job import Job, OnChange, OnRemove
 from orchestrator.core.plan import Action, Plan, plan
 from orchestrator.core.run import FINAL, Status
@@ -17,8 +17,8 @@ from .make import NOW, PROJECT, State, a_job, a_record
 NUMBERS = count()
 
 
-def enacted(found: Plan, state: State, held: Mapping[str, str] | None = None) -> Writes:
-    return enact(
+def enacted(found: Plan, state: State, held: Mapping[str, str] | None = None) -> Changeset:
+    return make_changeset(
         found,
         tuple(state.runs.values()),
         project=PROJECT,
@@ -33,7 +33,7 @@ def planned(jobs: Sequence[Job], state: State, *, again: bool = False) -> Plan:
     return plan(jobs, state.records, state.runs.values(), again=again)
 
 
-def applied(jobs: Sequence[Job], state: State, held: Mapping[str, str] | None = None) -> Writes:
+def applied(jobs: Sequence[Job], state: State, held: Mapping[str, str] | None = None) -> Changeset:
     writes = enacted(planned(jobs, state), state, held)
     state.write(writes)
     return writes

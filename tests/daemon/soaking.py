@@ -16,7 +16,7 @@ import anyio
 import structlog
 
 from orchestrator.config.load import load
-from orchestrator.daemon import Daemon
+from orchestrator.daemon.daemon import Daemon
 from orchestrator.engine.opening import kinds, open_engine
 from orchestrator.store.opening import open_store
 from orchestrator.store.store import Store

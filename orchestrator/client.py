@@ -22,7 +22,7 @@ from orchestrator.engine.reconcile import apply, preview
 from orchestrator.engine.settled import End, ended, refusals
 from orchestrator.errors import Denied, UsageError
 from orchestrator.net.redaction import redact
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.rehearsal import running, under
 from orchestrator.store.opening import daemon_runs, open_store
 from orchestrator.store.views import Standing

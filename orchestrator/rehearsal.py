@@ -14,7 +14,7 @@ import httpx
 from orchestrator.config.manifest import Manifest
 from orchestrator.config.secret import Dummies
 from orchestrator.errors import SettingsError
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.sandbox import Options, start
 from orchestrator.store.file import refuse_links
 

@@ -17,9 +17,9 @@ from orchestrator.cli import COMMANDS, MODULES, cli
 from orchestrator.config.manifest import AccountOptions, HookOptions, JobTable, Settings
 from orchestrator.core.job import OnChange, OnRemove
 from orchestrator.core.run import Reason, Status
-from orchestrator.hooks import registry as hook_registry
-from orchestrator.providers import Provider
-from orchestrator.providers import registry as provider_registry
+from orchestrator.hooks.registry import registry as hook_registry
+from orchestrator.providers.base import Provider
+from orchestrator.providers.registry import registry as provider_registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

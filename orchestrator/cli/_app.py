@@ -189,7 +189,7 @@ class App:
 
 def hook_problems(manifest: Manifest) -> list[Problem]:
     """Return what keeps the hooks from working on this machine, as far as no secret tells it."""
-    hooks = late("hooks").registry()
+    hooks = late("hooks.registry").registry()
     found = [
         (manifest.origins["hooks", name], ("hooks", name, key), message)
         for name, options in manifest.hooks.items()

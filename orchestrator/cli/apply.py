@@ -21,7 +21,7 @@ from orchestrator.core.run import Reason, Status
 from orchestrator.engine import report
 from orchestrator.engine.reconcile import apply, preview
 from orchestrator.engine.settled import arrived
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
 

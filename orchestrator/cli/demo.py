@@ -21,7 +21,7 @@ from orchestrator.engine import report
 from orchestrator.engine.reconcile import apply, preview
 from orchestrator.errors import OrchestratorError
 from orchestrator.hooks.webhook import make_secret
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
 

@@ -15,8 +15,8 @@ from orchestrator.cli._text import count, document, line, plain
 from orchestrator.config.manifest import Manifest
 from orchestrator.engine.reconcile import warnings
 from orchestrator.errors import Denied, ManifestError, OrchestratorError
-from orchestrator.hooks import Hook
-from orchestrator.providers import registry
+from orchestrator.hooks.base import Hook
+from orchestrator.providers.registry import registry
 from orchestrator.store.driver import SAFE_WAL
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine

@@ -19,7 +19,9 @@ from orchestrator.core.event import EventType
 from orchestrator.engine import report
 from orchestrator.engine.hearers import explain as explained
 from orchestrator.errors import HookError, SecretError
-from orchestrator.hooks import Hook, Preview, example, registry
+from orchestrator.hooks.base import Hook, Preview
+from orchestrator.hooks.example import example
+from orchestrator.hooks.registry import registry
 from orchestrator.hooks.shown import Shown
 from orchestrator.hooks.webhook import make_secret
 from orchestrator.store.commit import make_id

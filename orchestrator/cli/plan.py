@@ -12,7 +12,7 @@ from orchestrator.core.plan import Action
 from orchestrator.engine import report
 from orchestrator.engine.reconcile import preview
 from orchestrator.errors import ManifestError, SettingsError
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 
 CHANGES = 2
 ERROR = 1

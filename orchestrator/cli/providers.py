@@ -11,7 +11,8 @@ from orchestrator.config.duration import show
 from orchestrator.config.manifest import Manifest
 from orchestrator.engine import report
 from orchestrator.errors import SettingsError
-from orchestrator.providers import Provider, registry
+from orchestrator.providers.base import Provider
+from orchestrator.providers.registry import registry
 
 KINDS = (
     Column("kind"),

@@ -10,7 +10,7 @@ from orchestrator.cli._wait import differences, known
 from orchestrator.core.run import Run, Status
 from orchestrator.engine.resolve import abandon, adopt, resend
 from orchestrator.errors import UsageError
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.worker.engine import Engine
 
 DECLINED = 3

@@ -20,7 +20,7 @@ from orchestrator.config.manifest import Manifest
 from orchestrator.daemon.daemon import Daemon
 from orchestrator.engine.reconcile import unasked
 from orchestrator.engine.settled import End, refusals
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
 from orchestrator.web.app import create_app
 from orchestrator.web.guard import Gate, guarded

@@ -15,7 +15,7 @@ from orchestrator.core.delivery import stamp
 from orchestrator.engine import report
 from orchestrator.engine.explain import explain, timeline
 from orchestrator.engine.reconcile import preview
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
 
 MOMENTS = (Column("when"), Column("what", wrap=True))

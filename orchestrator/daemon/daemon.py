@@ -19,7 +19,7 @@ from orchestrator.engine.reconcile import automatic
 from orchestrator.engine.settled import End, all_ended
 from orchestrator.errors import OrchestratorError, StoreError, StoreRemoved
 from orchestrator.hooks.heartbeat import ping
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.store.claim import BEAT
 from orchestrator.store.hints import changes
 from orchestrator.store.opening import outlast

@@ -5,7 +5,7 @@ from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job
 from orchestrator.core.run import Run, Status
 from orchestrator.errors import UsageError
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.store.commit import make_id
 from orchestrator.store.store import Store
 from orchestrator.store.views import Standing

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from orchestrator import hooks, providers
 from orchestrator.config.manifest import Kinds, Manifest, ProviderKind
+from orchestrator.hooks import registry as hooks
+from orchestrator.providers import registry as providers
 from orchestrator.store.file import prepare_file
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine

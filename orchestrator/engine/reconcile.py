@@ -14,7 +14,7 @@ from orchestrator.core.changeset import Changeset, buying, hold, make_changeset
 from orchestrator.core.job import Job
 from orchestrator.core.plan import Action, Change, Known, Plan, Record, diff, plan
 from orchestrator.errors import UsageError
-from orchestrator.providers import Provider
+from orchestrator.providers.base import Provider
 from orchestrator.store.commit import Routing, make_id
 from orchestrator.store.store import Store
 

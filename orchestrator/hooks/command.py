@@ -17,9 +17,9 @@ from orchestrator.config.duration import Duration
 from orchestrator.config.manifest import HookOptions
 from orchestrator.core.delivery import Delivery
 from orchestrator.errors import HookError
-from orchestrator.hooks import Hook, Preview
 from orchestrator.hooks._process import GRACE, LINGER, Outcome, Task, run
 from orchestrator.hooks._reply import KEPT, clean
+from orchestrator.hooks.base import Hook, Preview
 
 LATER = 75
 """EX_TEMPFAIL of sysexits.h: a later try, please."""

@@ -21,10 +21,10 @@ from orchestrator.config.manifest import HookOptions
 from orchestrator.config.secret import Secret, SecretRef, resolve
 from orchestrator.core.delivery import Delivery
 from orchestrator.errors import HookError, SecretError
-from orchestrator.hooks import Hook, Preview, utc_now
 from orchestrator.hooks._message import FIELDS, TABLES, Message, default, fields, tone
 from orchestrator.hooks._process import Task, run
 from orchestrator.hooks._reply import clean
+from orchestrator.hooks.base import Hook, Preview, utc_now
 
 LARGEST_TEMPLATE: Final = 8192
 """Bytes of a template."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import structlog
 
 from orchestrator.core.delivery import Delivery
-from orchestrator.hooks import Hook, Preview
+from orchestrator.hooks.base import Hook, Preview
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.hooks")
 

@@ -25,10 +25,10 @@ from orchestrator.config.secret import Secret, SecretRef, resolve
 from orchestrator.config.url import is_loopback
 from orchestrator.core.delivery import Delivery
 from orchestrator.errors import HookError, HookGone, SecretError
-from orchestrator.hooks import Hook, Preview, utc_now
 from orchestrator.hooks._address import Resolver, checked, lookup
 from orchestrator.hooks._post import CONNECT_SECONDS, Poster, Reply
 from orchestrator.hooks._reply import clean, retry_after
+from orchestrator.hooks.base import Hook, Preview, utc_now
 
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 64

@@ -12,8 +12,9 @@ from orchestrator.core.job import JsonObject, find_marker
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Misread, Missing
 from orchestrator.net.text import clean
-from orchestrator.providers import PAGE_CAP, Dataset, Fact, Facts, Page, Provider, asked_for, marked
 from orchestrator.providers._read import after_create, record, records, remote_id, text, word
+from orchestrator.providers.base import Dataset, Fact, Facts, Page, Provider, asked_for, marked
+from orchestrator.providers.paging import PAGE_CAP
 
 VERSION: Final = "2026-03-01"
 _LIMIT: Final = 100

@@ -21,7 +21,6 @@ from orchestrator.core.job import Input, JsonObject, find_marker
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Denied, Misread, Rejected
 from orchestrator.net.text import clean
-from orchestrator.providers import Fact, Facts, Page, Provider, Vault, bearer, marked
 from orchestrator.providers._http import Http
 from orchestrator.providers._read import (
     after_create,
@@ -34,6 +33,7 @@ from orchestrator.providers._read import (
     word,
     words,
 )
+from orchestrator.providers.base import Fact, Facts, Page, Provider, Vault, bearer, marked
 
 FILES: Final = ("adapter_config.json", "adapter_model.safetensors")
 _API: Final = "https://developers.cloudflare.com/api/resources/ai/subresources/finetunes"

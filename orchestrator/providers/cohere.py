@@ -17,17 +17,6 @@ from orchestrator.core.job import JsonObject, find_marker
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Misread
 from orchestrator.net.text import clean
-from orchestrator.providers import (
-    PAGE_CAP,
-    Dataset,
-    Fact,
-    Facts,
-    Lifecycle,
-    Page,
-    Provider,
-    asked_for,
-    marked,
-)
 from orchestrator.providers._read import (
     after_create,
     maybe_text,
@@ -38,6 +27,8 @@ from orchestrator.providers._read import (
     text,
     word,
 )
+from orchestrator.providers.base import Dataset, Fact, Facts, Lifecycle, Page, Provider, asked_for, marked
+from orchestrator.providers.paging import PAGE_CAP
 
 _PATH: Final = "/v1/finetuning/finetuned-models"
 _SIZE: Final = 100

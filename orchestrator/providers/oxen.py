@@ -18,7 +18,6 @@ from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Doubt, Missing, Rejected
 from orchestrator.net.text import clean
-from orchestrator.providers import Fact, Facts, Page, Provider, Vault, asked_for
 from orchestrator.providers._http import Http
 from orchestrator.providers._oxen_params import doubts
 from orchestrator.providers._read import (
@@ -30,6 +29,7 @@ from orchestrator.providers._read import (
     remote_id,
     word,
 )
+from orchestrator.providers.base import Fact, Facts, Page, Provider, Vault, asked_for
 
 _SIZE: Final = 100
 _PART = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"

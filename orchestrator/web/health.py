@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from orchestrator.hooks import Hook
+from orchestrator.hooks.base import Hook
 
 LATE: Final = timedelta(minutes=2)
 """Every loop goes round twice in this time at least, whether or not there is anything to do."""

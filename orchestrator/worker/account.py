@@ -15,7 +15,8 @@ from orchestrator.config.manifest import AccountOptions
 from orchestrator.core.cadence import Usual
 from orchestrator.core.run import Run, Snapshot, Transition
 from orchestrator.errors import LeaseLost
-from orchestrator.providers import Provider, pages
+from orchestrator.providers.base import Provider
+from orchestrator.providers.paging import pages
 from orchestrator.store.accounts import Account
 from orchestrator.store.commit import Routing
 from orchestrator.store.store import Store

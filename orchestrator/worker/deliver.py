@@ -14,7 +14,7 @@ from orchestrator import crashpoint
 from orchestrator.core.delivery import ANSWER_CAP, Delivery, DeliveryState, Finished
 from orchestrator.core.receiver import OPENS_AT, Attempt, Hearing
 from orchestrator.errors import HookError, HookGone, OrchestratorError, SecretError, StoreError
-from orchestrator.hooks import Hook
+from orchestrator.hooks.base import Hook
 from orchestrator.store.hearing import Declared
 from orchestrator.store.outbox import Turn, claim_on
 from orchestrator.store.store import Store

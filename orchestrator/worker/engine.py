@@ -17,11 +17,12 @@ from orchestrator.core.cadence import lag, lags
 from orchestrator.core.run import Snapshot
 from orchestrator.core.schedule import asked_until, back_off
 from orchestrator.errors import Denied, LeaseLost, Missing, ProviderError, StoreError
-from orchestrator.hooks import Hook
-from orchestrator.hooks import registry as hook_registry
+from orchestrator.hooks.base import Hook
+from orchestrator.hooks.registry import registry as hook_registry
 from orchestrator.hooks.shown import instead_of, log_shown
-from orchestrator.providers import Vault, open_provider
-from orchestrator.providers import registry as provider_registry
+from orchestrator.providers.base import Vault
+from orchestrator.providers.registry import open_provider
+from orchestrator.providers.registry import registry as provider_registry
 from orchestrator.store.agenda import Agenda
 from orchestrator.store.commit import Routing
 from orchestrator.store.store import Store

@@ -11,7 +11,9 @@ from orchestrator.core.cadence import learn, pace
 from orchestrator.core.run import FINAL, Run, Snapshot, Status, Transition, finish
 from orchestrator.core.schedule import next_poll
 from orchestrator.errors import LeaseLost, Missing, Rejected
-from orchestrator.providers import PAGE_CAP, PER_SECOND, Page, pages
+from orchestrator.providers.base import Page
+from orchestrator.providers.paging import PAGE_CAP, pages
+from orchestrator.providers.registry import PER_SECOND
 from orchestrator.store.accounts import Account, claim_on
 from orchestrator.store.watch import MOST_ASKED
 from orchestrator.worker.account import AccountWorker

@@ -18,7 +18,7 @@ from orchestrator.config.manifest import Manifest
 from orchestrator.config.secret import Secret, SecretRef, resolve
 from orchestrator.core.job import JsonObject
 from orchestrator.errors import SecretError
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")

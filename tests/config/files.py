@@ -7,7 +7,6 @@ from typing import ClassVar
 import pytest
 from pydantic import Field
 
-from orchestrator import hooks, providers
 from orchestrator.config.load import load
 from orchestrator.config.manifest import (
     AccountOptions,
@@ -20,6 +19,8 @@ from orchestrator.config.manifest import (
 )
 from orchestrator.config.secret import SecretRef
 from orchestrator.errors import ManifestError
+from orchestrator.hooks import registry as hooks
+from orchestrator.providers import registry as providers
 
 
 def real_kinds() -> Kinds:

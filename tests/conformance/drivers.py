@@ -14,7 +14,9 @@ import httpx
 
 from orchestrator.core.job import Input
 from orchestrator.core.run import Run, Snapshot, Status
-from orchestrator.providers import Provider, Vault, open_provider, pages, registry
+from orchestrator.providers.base import Provider, Vault
+from orchestrator.providers.paging import pages
+from orchestrator.providers.registry import open_provider, registry
 from orchestrator.sandbox import Options
 
 KEY = "canary-key-0123456789"

@@ -9,8 +9,9 @@ import certifi
 import pytest
 
 from orchestrator.errors import NotSent, ProviderError, Transient, Unclear
-from orchestrator.providers import Provider, Vault, open_provider, registry
 from orchestrator.providers._http import _tls
+from orchestrator.providers.base import Provider, Vault
+from orchestrator.providers.registry import open_provider, registry
 
 from .destinations import SAYS, certificates, leading
 from .drivers import CASES, KEY, KINDS, Bench

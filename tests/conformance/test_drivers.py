@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.core.run import Status
 from orchestrator.errors import Denied, Missing, Rejected
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.sandbox import Options, spawn
 
 from .drivers import CASES, FAST, KEY, KINDS, Bench, opened

@@ -21,7 +21,7 @@ from orchestrator.errors import (
     Transient,
     Unclear,
 )
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.sandbox import spawn
 from orchestrator.sandbox.badbodies import BODY_FAULTS
 from orchestrator.sandbox.badstate import STATE_FAULTS

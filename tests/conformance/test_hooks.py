@@ -19,7 +19,9 @@ from orchestrator.config.manifest import HookOptions
 from orchestrator.core.delivery import Delivery
 from orchestrator.core.event import EventType
 from orchestrator.errors import HookError
-from orchestrator.hooks import Hook, example, registry
+from orchestrator.hooks.base import Hook
+from orchestrator.hooks.example import example
+from orchestrator.hooks.registry import registry
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 CANARY = "whsec_" + base64.b64encode(b"canary-canary-canary-canary").decode()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ProviderError
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.sandbox import spawn
 from orchestrator.sandbox.faults import FAULTS
 

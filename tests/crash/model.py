@@ -36,7 +36,8 @@ from orchestrator.errors import (
     Transient,
     Unclear,
 )
-from orchestrator.providers import Fact, Facts, Page, Provider, registry
+from orchestrator.providers.base import Fact, Facts, Page, Provider
+from orchestrator.providers.registry import registry
 from orchestrator.store.commit import Routing
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.rows import to_run

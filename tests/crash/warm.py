@@ -37,8 +37,8 @@ def serve() -> None:
     """Take orders until standard input ends."""
     for name in MODULES:
         importlib.import_module(name)
-    importlib.import_module("orchestrator.providers").registry()
-    importlib.import_module("orchestrator.hooks").registry()
+    importlib.import_module("orchestrator.providers.registry").registry()
+    importlib.import_module("orchestrator.hooks.registry").registry()
     gc.freeze()
     wake, woken = os.pipe()
     for end in (wake, woken):

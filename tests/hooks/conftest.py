@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.core.delivery import Delivery
 from orchestrator.core.event import EventType
-from orchestrator.hooks import example
+from orchestrator.hooks.example import example
 from orchestrator.hooks.webhook import make_secret
 
 from .receiver import Receiver, receiving

@@ -14,9 +14,10 @@ import pytest
 from orchestrator.core.delivery import Delivery
 from orchestrator.core.event import EventType
 from orchestrator.errors import HookError
-from orchestrator.hooks import _process, example
+from orchestrator.hooks import _process
 from orchestrator.hooks._reply import KEPT
 from orchestrator.hooks.command import Command, CommandOptions
+from orchestrator.hooks.example import example
 
 from .conftest import NOW
 

@@ -12,8 +12,8 @@ import pytest
 from orchestrator.config.child import INHERITED
 from orchestrator.core.delivery import Delivery
 from orchestrator.core.event import EventType
-from orchestrator.hooks import registry
 from orchestrator.hooks.command import environment
+from orchestrator.hooks.registry import registry
 from orchestrator.hooks.webhook import key, make_secret, signature
 
 TEXT = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text()

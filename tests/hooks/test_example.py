@@ -5,7 +5,9 @@ import json
 import pytest
 
 from orchestrator.core.event import EventType
-from orchestrator.hooks import example, registry, utc_now
+from orchestrator.hooks.base import utc_now
+from orchestrator.hooks.example import example
+from orchestrator.hooks.registry import registry
 
 from .conftest import NOW
 

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from orchestrator.core.delivery import Delivery
 from orchestrator.core.event import EventType
 from orchestrator.errors import HookError, SecretError
-from orchestrator.hooks import example, notify
+from orchestrator.hooks import notify
 from orchestrator.hooks._message import FIELDS, default, fields, harmless
+from orchestrator.hooks.example import example
 from orchestrator.hooks.notify import LARGEST_TEMPLATE, LONGEST, Notify, NotifyOptions, render
 
 from .conftest import NOW

@@ -16,8 +16,10 @@ from orchestrator.config.secret import Secret
 from orchestrator.core.job import find_marker
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Denied, Misread, Rejected, Unclear
-from orchestrator.providers import Page, Provider, Vault, marked, open_provider, pages, registry
+from orchestrator.providers.base import Page, Provider, Vault, marked
 from orchestrator.providers.oxen import Oxen
+from orchestrator.providers.paging import pages
+from orchestrator.providers.registry import open_provider, registry
 
 from .canned import canned, reply
 

@@ -20,7 +20,7 @@ from store.make import Clock
 from orchestrator.core.delivery import SCHEDULE, DeliveryState
 from orchestrator.core.receiver import OPENS_AT, PROBE_AFTER
 from orchestrator.errors import StoreError
-from orchestrator.hooks import Hook
+from orchestrator.hooks.base import Hook
 from orchestrator.hooks.command import Command, CommandOptions
 from orchestrator.hooks.webhook import Webhook, WebhookOptions, make_secret
 from orchestrator.store.database import Database, Tx

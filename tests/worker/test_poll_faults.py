@@ -8,7 +8,7 @@ import pytest
 from conformance.drivers import KINDS
 from conformance.test_drivers_faults import HANGS, HARMLESS, ORDERS
 
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.sandbox.faults import FAULTS
 
 from .watching import Watching, watching

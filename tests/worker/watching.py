@@ -19,7 +19,7 @@ from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job, Policy, fingerprint
 from orchestrator.core.run import Run, Status
 from orchestrator.engine.opening import kinds
-from orchestrator.providers import registry
+from orchestrator.providers.registry import registry
 from orchestrator.store.accounts import Account
 from orchestrator.store.database import Database
 from orchestrator.store.store import Store

@@ -1,0 +1,62 @@
+"""Which providers are installed, and how an account's provider is opened."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Final
+
+from orchestrator.config.manifest import AccountOptions
+from orchestrator.config.secret import Secret
+from orchestrator.errors import Denied
+from orchestrator.providers._http import DEADLINE, UPLOAD_DEADLINE, Http, quiet_loggers
+from orchestrator.providers._limit import Limiter
+from orchestrator.providers.base import Provider, Vault
+
+GROUP: Final = "orchestrator.providers"
+PER_SECOND: Final = 5.0
+"""Requests an account makes on average where its table does not say."""
+
+
+@cache
+def registry() -> Mapping[str, type[Provider]]:
+    """Return every provider kind that is installed, by its name."""
+    return {point.name: point.load() for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+
+
+async def open_provider(
+    kind: type[Provider],
+    options: AccountOptions,
+    vault: Vault,
+    *,
+    deadline: float = DEADLINE,
+    upload_deadline: float = UPLOAD_DEADLINE,
+) -> Provider:
+    """Resolve an account's credentials and return its provider, ready to call and to be closed.
+
+    Raises `Denied` where a credential is missing, does not resolve, or could not stand in a header.
+    """
+    quiet_loggers()
+    given = {key: value for key in kind.credentials if (value := getattr(options, key)) is not None}
+    secrets = {
+        key: Secret(value) if isinstance(value, str) else await vault.open(value)
+        for key, value in given.items()
+    }
+    try:
+        headers = kind.headers(options, secrets)
+    except Denied:  # what the table leaves out may be in the environment
+        secrets = {
+            key: Secret(value)
+            for key, names in kind.credentials.items()
+            if (value := next(filter(None, map(vault.env.get, names)), None))
+        } | secrets
+        headers = kind.headers(options, secrets)
+    if not all(value.isascii() and value.isprintable() for value in headers.values()):
+        raise Denied("a credential contains characters that are not allowed in an HTTP header")
+    http = Http(
+        options.base_url or kind.base_url,
+        headers,
+        Limiter(options.requests_per_second or PER_SECOND),
+        deadline=deadline,
+        upload_deadline=upload_deadline,
+    )
+    return kind(http, options, vault)

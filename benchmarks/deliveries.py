@@ -29,7 +29,8 @@ from postgres import Unavailable, serving  # noqa: E402
 from store.make import put  # noqa: E402
 
 from benchmarks.table import line  # noqa: E402
-from orchestrator.core.run import Run, Status, finish  # noqa: E402
+from orchestrator.core.run import Run, Status  # noqa: E402
+from orchestrator.core.transition import finish  # noqa: E402
 from orchestrator.hooks.webhook import Webhook, WebhookOptions, make_secret  # noqa: E402
 from orchestrator.store.commit import Routing  # noqa: E402
 from orchestrator.store.database import Database  # noqa: E402

@@ -11,7 +11,8 @@ from orchestrator.cli._wait import differences
 from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job
 from orchestrator.core.plan import Record
-from orchestrator.core.run import Run, Status, bind
+from orchestrator.core.run import Run, Status
+from orchestrator.core.transition import bind
 from orchestrator.errors import Missing, UnknownName, UsageError
 from orchestrator.store.commit import make_id
 from orchestrator.store.store import Store

@@ -5,7 +5,8 @@ from functools import partial
 
 from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job
-from orchestrator.core.run import Run, Status, bind, finish
+from orchestrator.core.run import Run, Status
+from orchestrator.core.transition import bind, finish
 from orchestrator.errors import Missing, UsageError
 from orchestrator.store.commit import make_id
 from orchestrator.worker.engine import Engine

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from orchestrator.core.delivery import Delivery, Route, fan_out, routes_of
 from orchestrator.core.event import Event
-from orchestrator.core.run import Run, Status, Transition, finish
+from orchestrator.core.run import Run, Status
+from orchestrator.core.transition import Transition, finish
 from orchestrator.errors import LeaseLost
 from orchestrator.store.database import CHANNEL, Tx
 from orchestrator.store.rows import COMMITTED, delivery_values, event_values, run_values, to_policy, to_run

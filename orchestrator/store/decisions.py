@@ -7,7 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from orchestrator.core.plan import Record
-from orchestrator.core.run import Run, Status, Transition
+from orchestrator.core.run import Run, Status
+from orchestrator.core.transition import Transition
 from orchestrator.errors import UsageError
 from orchestrator.store.commit import Routing, commit, lock_jobs, notify
 from orchestrator.store.database import Database, Tx

@@ -7,7 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.core.run import FINAL, OPEN, Reason, Run, Status, Transition
+from orchestrator.core.run import FINAL, OPEN, Reason, Run, Status
+from orchestrator.core.transition import Transition
 from orchestrator.errors import LeaseLost
 from orchestrator.store.claim import LEASE, Claim, awake
 from orchestrator.store.commit import Routing, commit, lock

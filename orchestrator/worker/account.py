@@ -13,7 +13,8 @@ from anyio.lowlevel import checkpoint
 from orchestrator import crashpoint
 from orchestrator.config.manifest import AccountOptions
 from orchestrator.core.cadence import Usual
-from orchestrator.core.run import Run, Snapshot, Transition
+from orchestrator.core.run import Run, Snapshot
+from orchestrator.core.transition import Transition
 from orchestrator.errors import LeaseLost
 from orchestrator.providers.base import Provider
 from orchestrator.providers.paging import pages

@@ -8,17 +8,9 @@ import anyio
 
 from orchestrator import crashpoint
 from orchestrator.core.job import JsonObject
-from orchestrator.core.run import (
-    Run,
-    Snapshot,
-    Status,
-    Transition,
-    finish,
-    next_call,
-    step_done,
-    step_sent,
-)
+from orchestrator.core.run import Run, Snapshot, Status, next_call
 from orchestrator.core.schedule import back_off, put_off
+from orchestrator.core.transition import Transition, finish, step_done, step_sent
 from orchestrator.errors import LeaseLost, Missing, ProviderError, Rejected
 from orchestrator.worker.account import AccountWorker
 

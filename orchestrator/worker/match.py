@@ -7,7 +7,8 @@ from functools import partial
 
 from orchestrator.core.changeset import ATTEMPTS
 from orchestrator.core.job import marker
-from orchestrator.core.run import Reason, Run, Snapshot, Status, Transition, bind, finish, stop_for_person
+from orchestrator.core.run import Reason, Run, Snapshot, Status
+from orchestrator.core.transition import Transition, bind, finish, stop_for_person
 from orchestrator.store.commit import make_id
 from orchestrator.worker.account import AccountWorker, log
 

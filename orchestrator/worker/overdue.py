@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.core.run import Transition, overdue
+from orchestrator.core.transition import Transition, overdue
 from orchestrator.store.watch import MOST_ASKED, Aging
 from orchestrator.worker.account import AccountWorker
 from orchestrator.worker.record import write

@@ -8,8 +8,9 @@ from typing import Final
 import anyio
 
 from orchestrator.core.cadence import learn, pace
-from orchestrator.core.run import FINAL, Run, Snapshot, Status, Transition, finish
+from orchestrator.core.run import FINAL, Run, Snapshot, Status
 from orchestrator.core.schedule import next_poll
+from orchestrator.core.transition import Transition, finish
 from orchestrator.errors import LeaseLost, Missing, Rejected
 from orchestrator.providers.base import Page
 from orchestrator.providers.paging import PAGE_CAP, pages

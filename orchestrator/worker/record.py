@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 
 from orchestrator.core.job import JsonObject
-from orchestrator.core.run import Run, Snapshot, Status, Transition, observe
+from orchestrator.core.run import Run, Snapshot, Status
+from orchestrator.core.transition import Transition, observe
 from orchestrator.errors import LeaseLost, Misread, Missing, NotSent, Rejected, Throttled, Transient
 from orchestrator.worker.account import AccountWorker, told
 

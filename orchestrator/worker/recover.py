@@ -10,18 +10,9 @@ from anyio import to_thread
 
 from orchestrator import crashpoint
 from orchestrator.config.manifest import AfterDoubt
-from orchestrator.core.run import (
-    Reason,
-    Run,
-    Snapshot,
-    Status,
-    Transition,
-    doubt,
-    look_again,
-    retreat,
-    stop_for_person,
-)
+from orchestrator.core.run import Reason, Run, Snapshot, Status
 from orchestrator.core.schedule import LATER_LOOKS, next_look, verdict_after
+from orchestrator.core.transition import Transition, doubt, look_again, retreat, stop_for_person
 from orchestrator.errors import LeaseLost
 from orchestrator.worker.account import AccountWorker
 from orchestrator.worker.journal import Entry

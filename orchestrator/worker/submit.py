@@ -9,19 +9,9 @@ import anyio
 import structlog
 
 from orchestrator import crashpoint
-from orchestrator.core.run import (
-    Reason,
-    Run,
-    Snapshot,
-    Status,
-    Transition,
-    bind,
-    doubt,
-    finish,
-    retreat,
-    send,
-)
+from orchestrator.core.run import Reason, Run, Snapshot, Status
 from orchestrator.core.schedule import LEAST_THROTTLE, back_off, put_off
+from orchestrator.core.transition import Transition, bind, doubt, finish, retreat, send
 from orchestrator.errors import (
     Denied,
     LeaseLost,

@@ -27,7 +27,8 @@ from orchestrator.core.delivery import (
 )
 from orchestrator.core.event import DEFAULT_EVENTS, Event, EventType
 from orchestrator.core.receiver import Attempt
-from orchestrator.core.run import Run, Status, finish
+from orchestrator.core.run import Run, Status
+from orchestrator.core.transition import finish
 
 from .make import NOW, a_route, a_run
 

@@ -7,18 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.event import EventType
-from orchestrator.core.run import (
-    FINAL,
-    Reason,
-    Run,
-    Snapshot,
-    Status,
+from orchestrator.core.run import FINAL, Reason, Run, Snapshot, Status, next_call
+from orchestrator.core.transition import (
     Transition,
     bind,
     doubt,
     finish,
     look_again,
-    next_call,
     observe,
     overdue,
     retreat,

@@ -7,7 +7,8 @@ from core.make import NOW, a_record, a_route, a_run
 
 from orchestrator.core.delivery import Delivery, DeliveryState, Finished
 from orchestrator.core.receiver import Attempt, Hearing
-from orchestrator.core.run import Run, Status, finish
+from orchestrator.core.run import Run, Status
+from orchestrator.core.transition import finish
 from orchestrator.store.commit import Routing
 from orchestrator.store.hearing import Declared
 from orchestrator.store.outbox import Turn

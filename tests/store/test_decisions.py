@@ -9,7 +9,8 @@ from core.make import NOW, a_job, a_record, a_run, a_snapshot
 
 from orchestrator.core.changeset import Changeset
 from orchestrator.core.plan import Plan
-from orchestrator.core.run import Reason, Run, Status, Transition, bind, doubt, finish, retreat, send
+from orchestrator.core.run import Reason, Run, Status
+from orchestrator.core.transition import Transition, bind, doubt, finish, retreat, send
 from orchestrator.errors import LeaseLost, StoreError, UsageError
 from orchestrator.store.store import Store
 

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 from core.make import NOW, a_job, a_run
 
-from orchestrator.core.run import Status, finish
+from orchestrator.core.run import Status
 from orchestrator.core.schedule import LONGEST_BACKOFF, LONGEST_DELAY
+from orchestrator.core.transition import finish
 from orchestrator.errors import LeaseLost
 from orchestrator.store.claim import BEAT, LEASE
 from orchestrator.store.daemons import SILENT

@@ -16,7 +16,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from core.make import NOW, a_record, a_run
 
-from orchestrator.core.run import Status, finish
+from orchestrator.core.run import Status
+from orchestrator.core.transition import finish
 from orchestrator.errors import SchemaError, StoreError
 from orchestrator.store import migrate
 from orchestrator.store.database import REVISION, Database, Tx

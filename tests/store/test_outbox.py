@@ -9,7 +9,8 @@ from core.make import NOW, a_record, a_route, a_run
 
 from orchestrator.core.delivery import SCHEDULE, Delivery, DeliveryState, Finished
 from orchestrator.core.receiver import Attempt
-from orchestrator.core.run import Run, Status, finish
+from orchestrator.core.run import Run, Status
+from orchestrator.core.transition import finish
 from orchestrator.store.claim import LEASE
 from orchestrator.store.commit import Routing
 from orchestrator.store.hearing import Declared

@@ -4,7 +4,8 @@ import pytest
 from core.make import NOW, a_job, a_record, a_run
 
 from orchestrator.core.event import Event
-from orchestrator.core.run import Reason, Status, finish
+from orchestrator.core.run import Reason, Status
+from orchestrator.core.transition import finish
 from orchestrator.store.store import Store
 
 from .make import HOUR, ROUTING, many, put

@@ -11,16 +11,13 @@ import pytest
 import sqlalchemy as sa
 from core.make import NOW, a_job, a_record, a_run, a_snapshot
 
-from orchestrator.core.run import (
-    Reason,
-    Run,
-    Status,
+from orchestrator.core.run import Reason, Run, Status, next_call
+from orchestrator.core.transition import (
     Transition,
     bind,
     doubt,
     finish,
     look_again,
-    next_call,
     observe,
     retreat,
     send,

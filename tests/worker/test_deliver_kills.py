@@ -25,7 +25,8 @@ from store.hooked import TEAM
 from store.make import heard, put
 
 from orchestrator.core.delivery import DeliveryState
-from orchestrator.core.run import Status, finish
+from orchestrator.core.run import Status
+from orchestrator.core.transition import finish
 from orchestrator.hooks.webhook import make_secret
 from orchestrator.store.database import Database
 from orchestrator.store.store import Store

@@ -184,7 +184,7 @@ def test_a_provider_is_told_in_full(kind: str) -> None:
     told = section(PROVIDERS, driver.title)
     own = set(driver.Options.model_fields) - set(AccountOptions.model_fields)
     variables = {name for names in driver.credentials.values() for name in names}
-    for word in {*own, *_fields(driver), *variables, *driver.words}:
+    for word in {*own, *_fields(driver), *variables, *driver.status_map}:
         assert f"`{word}`" in told or f"`{word} " in told, word
     assert driver.docs in told
     assert {name for name in driver.steps if "." not in name} <= set(re.findall(r"`(\w+)`", told))

@@ -98,7 +98,7 @@ async def _adopt(app: App, engine: Engine, job: Job, remote_id: str, attempt: in
     if snapshot is None:
         raise Missing(f"{job.account} has no {remote_id}")
     app.say(f"{job.account} has {remote_id}: {plain(snapshot.provider_status)}.")
-    differences(app, job.spec, snapshot.echo)
+    differences(app, job.spec, snapshot.identity)
     if not await confirm(app, f"Bind {job.name} to it?", yes=yes):
         return DECLINED
     now = await engine.store.now()

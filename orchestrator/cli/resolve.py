@@ -76,7 +76,7 @@ async def _quote_there(app: App, engine: Engine, found: Run, remote_id: str) -> 
     if snapshot is None:
         raise UsageError(f"{found.account} has no {remote_id}", hint=f"orchestrator audit {found.account}")
     app.say(f"{found.account} has {remote_id}: {plain(snapshot.provider_status)}, {plain(snapshot.name)}")
-    differences(app, found.spec, snapshot.echo)
+    differences(app, found.spec, snapshot.identity)
 
 
 async def _decide(engine: Engine, found: Run, remote_id: str | None, *, resend: bool) -> None:

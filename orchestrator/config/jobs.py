@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from orchestrator.config.decode import decode, decode_text, encode, refuse_placeholders, refuse_reserved
 from orchestrator.config.inputs import take
 from orchestrator.config.manifest import AccountOptions, JobTable, Spec
-from orchestrator.config.plain import decode, decode_text, encode, refuse_placeholders, refuse_reserved
 from orchestrator.config.problems import Fault, Spot, quoted
 from orchestrator.config.tables import LATER, Build, Entry, no_hook
 from orchestrator.core.job import Input, Job, Policy, fingerprint

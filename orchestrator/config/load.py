@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.config.belongs import explained
+from orchestrator.config.decode import look_alikes
 from orchestrator.config.jobs import declare_jobs
 from orchestrator.config.manifest import Kinds, Manifest, Settings
 from orchestrator.config.placeholder import Placeholders
-from orchestrator.config.plain import look_alikes
 from orchestrator.config.problems import Fault, Faults, Spot, render
 from orchestrator.config.settings import PREFIX, settings
 from orchestrator.config.source import LARGEST, Source, read, shown

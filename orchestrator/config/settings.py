@@ -10,8 +10,8 @@ from typing import Final
 from pydantic import ValidationError
 
 from orchestrator.config.address import SQLITE, allowed, fault
+from orchestrator.config.decode import Here, decode
 from orchestrator.config.manifest import Settings
-from orchestrator.config.plain import Here, decode
 from orchestrator.config.problems import Fault, Spot
 from orchestrator.config.secret import Secret
 from orchestrator.config.source import Source

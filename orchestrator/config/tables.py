@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
+from orchestrator.config.decode import Here, decode
 from orchestrator.config.locate import Path, printable
 from orchestrator.config.manifest import (
     NAME,
@@ -16,7 +17,6 @@ from orchestrator.config.manifest import (
     Settings,
 )
 from orchestrator.config.placeholder import Placeholders
-from orchestrator.config.plain import Here, decode
 from orchestrator.config.problems import Fault, Faults, Spot, quoted
 from orchestrator.config.source import Source
 from orchestrator.core.job import Job

@@ -54,8 +54,8 @@ class Snapshot:
     status: Status | None
     provider_status: str
     marker: str | None = None
-    echo: Mapping[str, Any] = field(default_factory=dict)
-    """The fields that name the work, as `Provider.echo` gives them for a spec."""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """The fields that name the work, as `Provider.identity` gives them for a spec."""
     created_at: datetime | None = None
     message: str | None = None
     name: str | None = None

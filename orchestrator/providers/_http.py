@@ -17,7 +17,7 @@ from orchestrator.net.redaction import redact, redact_all
 from orchestrator.net.text import clean
 from orchestrator.providers._limit import Limiter
 from orchestrator.providers._meaning import LEAST_THROTTLE, of_create, of_read, quota_wait, retry_after
-from orchestrator.providers._read import WIRE_CAP, inflate, parse, words
+from orchestrator.providers._read import WIRE_CAP, error_text, inflate, parse
 
 DEADLINE: Final = 30.0
 UPLOAD_DEADLINE: Final = 600.0
@@ -135,7 +135,7 @@ class Http:
         if raw.status not in expect:
             raise self._refusal(raw, asked, creating=creating, endpoint=endpoint)
         try:
-            body = _plain(raw)
+            body = _decoded(raw)
             return Reply(raw.status, raw.headers, redact_all(parse(body), written=body))
         except Misread as error:
             raise (Unclear if creating else Misread)(f"{asked}: {error.message}", code=raw.status) from error
@@ -181,19 +181,19 @@ class Http:
         said = f"was redirected, which is not followed: check base_url ({code})"
         if not 300 <= code < 400:
             said = f"answered {code}"
-            found = self._words(raw)
+            found = self._error_text(raw)
             said = f"{said}: {found}" if found else said
         return kind(f"{asked} {said}", code=code, retry_after=wait)
 
-    def _words(self, raw: _Raw) -> str:
+    def _error_text(self, raw: _Raw) -> str:
         if self.withheld is not None:
             return self.withheld
         try:
-            body = _plain(raw)
+            body = _decoded(raw)
         except Misread:
             return ""
         try:
-            found = words(parse(body))
+            found = error_text(parse(body))
         except Misread:
             found = body.decode("utf-8", "replace")
             found = "" if found.lstrip().startswith(("<", "{", "[")) else found
@@ -220,7 +220,7 @@ async def _receive(response: httpx.Response, *, wanted: bool) -> _Raw:
     return _Raw(response.status_code, headers, b"".join(chunks))
 
 
-def _plain(raw: _Raw) -> bytes:
+def _decoded(raw: _Raw) -> bytes:
     return inflate(raw.body, raw.headers.get("content-encoding", ""))
 
 

@@ -90,7 +90,7 @@ def _deep(value: Any) -> bool:
     return True
 
 
-def words(payload: Any) -> str:
+def error_text(payload: Any) -> str:
     """Find the provider's own words in an error's body, in whichever of the known shapes."""
     match payload:
         case str():
@@ -101,9 +101,9 @@ def words(payload: Any) -> str:
         case {"message": str(said)} | {"status_message": str(said)} if said:
             return said
         case {"errors": [*errors]} if errors:
-            return "; ".join(filter(None, map(words, errors[:5])))
+            return "; ".join(filter(None, map(error_text, errors[:5])))
         case {"error": (str() | dict()) as inner} if inner:
-            return words(inner)
+            return error_text(inner)
         case {"detail": str(said)} | {"title": str(said)}:
             return said
         case _:

@@ -54,13 +54,13 @@ class Page:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Vault:
+class SecretResolver:
     """Where secrets come from: paths start at `root`, variables stand in `env`."""
 
     root: Path
     env: Mapping[str, str]
 
-    async def open(self, reference: SecretRef) -> Secret:
+    async def resolve(self, reference: SecretRef) -> Secret:
         """Resolve one reference; raises `Denied` where it leads nowhere, since then nothing is sent."""
         try:
             return await resolve(reference, self.root, self.env)
@@ -88,7 +88,7 @@ class Provider(ABC):
     """Keys of `Options` that hold a secret, and the variables that may stand in for each, in order."""
     Options: ClassVar[type[AccountOptions]] = AccountOptions
     Spec: ClassVar[type[Spec]]
-    words: ClassVar[Mapping[str, Status]]
+    status_map: ClassVar[Mapping[str, Status]]
     facts: ClassVar[Facts] = Facts()
     steps: ClassVar[tuple[str, ...]] = ()
     """The calls after create, in order, before the work is really under way."""
@@ -96,10 +96,10 @@ class Provider(ABC):
     """The words for what waits for its next step: nothing is at work on it, nothing is paid for."""
     lifecycle: ClassVar[Lifecycle | None] = None
 
-    def __init__(self, http: Http, options: AccountOptions, vault: Vault) -> None:
+    def __init__(self, http: Http, options: AccountOptions, secrets: SecretResolver) -> None:
         self.http = http
         self.options = options
-        self.vault = vault
+        self.secrets = secrets
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -120,7 +120,7 @@ class Provider(ABC):
 
     @classmethod
     @abstractmethod
-    def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
+    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
         """Return the fields of `spec` that a listing repeats and that name the work."""
 
     @abstractmethod
@@ -177,7 +177,7 @@ class Provider(ABC):
             return spec
         if rest:
             return {**spec, key: await self._reveal(spec[key], rest)}
-        secret = await self.vault.open(SecretRef.model_validate(spec[key]))
+        secret = await self.secrets.resolve(SecretRef.model_validate(spec[key]))
         return {**spec, key: secret.reveal()}
 
     @classmethod
@@ -193,8 +193,8 @@ class Provider(ABC):
     @classmethod
     def same_work(cls, run: Run, snapshot: Snapshot) -> bool:
         """Compare the fields that both name; one that the listing leaves out decides nothing."""
-        asked = cls.echo(run.spec)
-        return all(snapshot.echo.get(key, value) == value for key, value in asked.items())
+        asked = cls.identity(run.spec)
+        return all(snapshot.identity.get(key, value) == value for key, value in asked.items())
 
 
 def marked(text: str, marker: str, *, space: str = " ") -> str:

@@ -52,7 +52,7 @@ class Cartesia(Provider):
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("CARTESIA_API_KEY",)}
     Options = Options
     Spec = Spec
-    words: ClassVar[Mapping[str, Status]] = {
+    status_map: ClassVar[Mapping[str, Status]] = {
         "created": Status.QUEUED,
         "training": Status.RUNNING,
         "completed": Status.SUCCEEDED,
@@ -76,7 +76,7 @@ class Cartesia(Provider):
         return f"since March 2026 Cartesia fine-tunes only the base {_BASE} ({_BASE_SOURCE})"
 
     @classmethod
-    def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
+    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
         """Return the voice's language, base model and data."""
         return {key: spec[key] for key in _WORK if key in spec}
 
@@ -156,9 +156,9 @@ def _snapshot(payload: Any) -> Snapshot:
     said = word(item, "status")
     return Snapshot(
         remote_id=remote_id(item.get("id")),
-        status=Cartesia.words.get(said),
+        status=Cartesia.status_map.get(said),
         provider_status=said,
         marker=find_marker(text(item, "description")),
-        echo={key: item[key] for key in _WORK if key in item},
+        identity={key: item[key] for key in _WORK if key in item},
         name=clean(text(item, "name")),
     )

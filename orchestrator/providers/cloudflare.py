@@ -24,6 +24,7 @@ from orchestrator.net.text import clean
 from orchestrator.providers._http import Http
 from orchestrator.providers._read import (
     after_create,
+    error_text,
     maybe_text,
     moment,
     record,
@@ -31,9 +32,8 @@ from orchestrator.providers._read import (
     remote_id,
     text,
     word,
-    words,
 )
-from orchestrator.providers.base import Fact, Facts, Page, Provider, Vault, bearer, marked
+from orchestrator.providers.base import Fact, Facts, Page, Provider, SecretResolver, bearer, marked
 
 FILES: Final = ("adapter_config.json", "adapter_model.safetensors")
 _API: Final = "https://developers.cloudflare.com/api/resources/ai/subresources/finetunes"
@@ -78,7 +78,7 @@ class Cloudflare(Provider):
     Options = Options
     Spec = Spec
     # Our own words: what is known of an upload is known here alone.
-    words: ClassVar[Mapping[str, Status]] = {
+    status_map: ClassVar[Mapping[str, Status]] = {
         "created": Status.QUEUED,
         "uploading": Status.RUNNING,
         "ready": Status.SUCCEEDED,
@@ -90,8 +90,8 @@ class Cloudflare(Provider):
     steps = FILES
     drafts = frozenset({"created", "uploading"})
 
-    def __init__(self, http: Http, options: AccountOptions, vault: Vault) -> None:
-        super().__init__(http, options, vault)
+    def __init__(self, http: Http, options: AccountOptions, secrets: SecretResolver) -> None:
+        super().__init__(http, options, secrets)
         if not isinstance(options, Options):
             raise TypeError("not the options of Cloudflare")
         self._path = f"/accounts/{options.account_id}/ai/finetunes"
@@ -109,7 +109,7 @@ class Cloudflare(Provider):
         )
 
     @classmethod
-    def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
+    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
         """Return the base model."""
         return {"model": spec["model"]} if "model" in spec else {}
 
@@ -161,7 +161,9 @@ class Cloudflare(Provider):
                     raise
         said = "ready" if name == FILES[-1] else "uploading"
         named = run.spec.get("name") or run.job
-        return Snapshot(remote_id=run.remote_id, status=self.words[said], provider_status=said, name=named)
+        return Snapshot(
+            remote_id=run.remote_id, status=self.status_map[said], provider_status=said, name=named
+        )
 
     async def result(self, snapshot: Snapshot) -> JsonObject | None:
         """Return the name, which inference takes as well as the id."""
@@ -173,7 +175,7 @@ def _accepted(payload: Any) -> Any:
     envelope = record(payload, "the answer")
     if envelope.get("success") is True:
         return envelope.get("result")
-    said = clean(words({"errors": envelope.get("errors")}))
+    said = clean(error_text({"errors": envelope.get("errors")}))
     if envelope.get("success") is False and said:
         raise Rejected(f"it was refused: {said}", code=200)
     raise Misread("the answer does not say whether it succeeded", code=200)
@@ -183,10 +185,10 @@ def _snapshot(item: Mapping[str, Any]) -> Snapshot:
     said = word(item, "status") or "created"
     return Snapshot(
         remote_id=remote_id(item.get("id")),
-        status=Cloudflare.words.get(said),
+        status=Cloudflare.status_map.get(said),
         provider_status=said,
         marker=find_marker(maybe_text(item, "description")),
-        echo={"model": text(item, "model")},
+        identity={"model": text(item, "model")},
         created_at=moment(item.get("created_at")),
         name=clean(text(item, "name")),
     )

@@ -118,7 +118,7 @@ class Cohere(Provider):
     Options = Options
     Spec = Spec
     # STATUS_UNSPECIFIED is left out on purpose: it says nothing.
-    words: ClassVar[Mapping[str, Status]] = {
+    status_map: ClassVar[Mapping[str, Status]] = {
         "STATUS_QUEUED": Status.QUEUED,
         "STATUS_FINETUNING": Status.RUNNING,
         "STATUS_DEPLOYING_API": Status.RUNNING,
@@ -145,7 +145,7 @@ class Cohere(Provider):
         return {**super().headers(options, secrets), "X-Client-Name": "orchestrator"}
 
     @classmethod
-    def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
+    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
         """Return the data set and the kind of model."""
         settings = spec.get("settings", {})
         return {
@@ -213,13 +213,13 @@ def _snapshot(item: Mapping[str, Any]) -> Snapshot:
     # Only these two fields are kept: `settings.wandb` repeats the key that was sent.
     settings = record(item.get("settings", {}), "settings")
     base = record(settings.get("base_model", {}), "base_model")
-    echo = {"dataset_id": settings.get("dataset_id"), "base_type": base.get("base_type")}
+    identity = {"dataset_id": settings.get("dataset_id"), "base_type": base.get("base_type")}
     return Snapshot(
         remote_id=remote_id(item.get("id")),
-        status=Cohere.words.get(said),
+        status=Cohere.status_map.get(said),
         provider_status=said,
         marker=find_marker(name),
-        echo={key: value for key, value in echo.items() if value is not None},
+        identity={key: value for key, value in identity.items() if value is not None},
         created_at=moment(item.get("created_at")),
         name=clean(name),
     )

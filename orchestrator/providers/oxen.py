@@ -29,7 +29,7 @@ from orchestrator.providers._read import (
     remote_id,
     word,
 )
-from orchestrator.providers.base import Fact, Facts, Page, Provider, Vault, asked_for
+from orchestrator.providers.base import Fact, Facts, Page, Provider, SecretResolver, asked_for
 
 _SIZE: Final = 100
 _PART = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
@@ -112,7 +112,7 @@ class Oxen(Provider):
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("OXEN_API_KEY",)}
     Options = Options
     Spec = Spec
-    words: ClassVar[Mapping[str, Status]] = {
+    status_map: ClassVar[Mapping[str, Status]] = {
         "created": Status.QUEUED,
         "tokenizing": Status.QUEUED,
         "enqueued": Status.QUEUED,
@@ -132,14 +132,14 @@ class Oxen(Provider):
     steps = ("run",)
     drafts = frozenset({"created", "tokenizing"})
 
-    def __init__(self, http: Http, options: AccountOptions, vault: Vault) -> None:
-        super().__init__(http, options, vault)
+    def __init__(self, http: Http, options: AccountOptions, secrets: SecretResolver) -> None:
+        super().__init__(http, options, secrets)
         if not isinstance(options, Options):
             raise TypeError("not the options of Oxen")
         self._path = f"/api/repos/{options.namespace}/{options.repo}/fine_tunes"
 
     @classmethod
-    def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
+    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
         """Return the data, the base model and how it is trained."""
         return {key: spec[key] for key in _WORK if key in spec}
 
@@ -155,7 +155,7 @@ class Oxen(Provider):
     @classmethod
     def same_work(cls, run: Run, snapshot: Snapshot) -> bool:
         """Compare what both name, allowing for the two forms of a resource and for defaults spelled out."""
-        asked, shown = cls.echo(run.spec), snapshot.echo
+        asked, shown = cls.identity(run.spec), snapshot.identity
         return (
             all(shown.get(key, asked.get(key)) == asked.get(key) for key in ("base_model", "script_type"))
             and _same_resource(asked.get("resource"), shown.get("resource", asked.get("resource")))
@@ -243,14 +243,14 @@ def _job(payload: Any) -> Snapshot:
 
 def _snapshot(item: Mapping[str, Any]) -> Snapshot:
     said = word(item, "status")
-    echo = {key: item[key] for key in _WORK if item.get(key) is not None}
-    if "resource" in echo:
-        echo["resource"] = _place(echo["resource"])
+    identity = {key: item[key] for key in _WORK if item.get(key) is not None}
+    if "resource" in identity:
+        identity["resource"] = _place(identity["resource"])
     return Snapshot(
         remote_id=remote_id(item.get("id")),
-        status=Oxen.words.get(said),
+        status=Oxen.status_map.get(said),
         provider_status=said,
-        echo=echo,
+        identity=identity,
         created_at=moment(item.get("created_at"), item.get("inserted_at")),
         message=clean(maybe_text(item, "error")) or None,
         name=clean(maybe_text(item, "name")) or None,

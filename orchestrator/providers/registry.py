@@ -10,7 +10,7 @@ from orchestrator.config.secret import Secret
 from orchestrator.errors import Denied
 from orchestrator.providers._http import DEADLINE, UPLOAD_DEADLINE, Http, quiet_loggers
 from orchestrator.providers._limit import Limiter
-from orchestrator.providers.base import Provider, Vault
+from orchestrator.providers.base import Provider, SecretResolver
 
 GROUP: Final = "orchestrator.providers"
 PER_SECOND: Final = 5.0
@@ -26,7 +26,7 @@ def registry() -> Mapping[str, type[Provider]]:
 async def open_provider(
     kind: type[Provider],
     options: AccountOptions,
-    vault: Vault,
+    secrets: SecretResolver,
     *,
     deadline: float = DEADLINE,
     upload_deadline: float = UPLOAD_DEADLINE,
@@ -37,19 +37,19 @@ async def open_provider(
     """
     quiet_loggers()
     given = {key: value for key in kind.credentials if (value := getattr(options, key)) is not None}
-    secrets = {
-        key: Secret(value) if isinstance(value, str) else await vault.open(value)
+    found = {
+        key: Secret(value) if isinstance(value, str) else await secrets.resolve(value)
         for key, value in given.items()
     }
     try:
-        headers = kind.headers(options, secrets)
+        headers = kind.headers(options, found)
     except Denied:  # what the table leaves out may be in the environment
-        secrets = {
+        found = {
             key: Secret(value)
             for key, names in kind.credentials.items()
-            if (value := next(filter(None, map(vault.env.get, names)), None))
-        } | secrets
-        headers = kind.headers(options, secrets)
+            if (value := next(filter(None, map(secrets.env.get, names)), None))
+        } | found
+        headers = kind.headers(options, found)
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
         raise Denied("a credential contains characters that are not allowed in an HTTP header")
     http = Http(
@@ -59,4 +59,4 @@ async def open_provider(
         deadline=deadline,
         upload_deadline=upload_deadline,
     )
-    return kind(http, options, vault)
+    return kind(http, options, secrets)

@@ -20,7 +20,7 @@ from orchestrator.errors import Denied, LeaseLost, Missing, ProviderError, Store
 from orchestrator.hooks.base import Hook
 from orchestrator.hooks.registry import registry as hook_registry
 from orchestrator.hooks.shown import instead_of, log_shown
-from orchestrator.providers.base import Vault
+from orchestrator.providers.base import SecretResolver
 from orchestrator.providers.registry import open_provider
 from orchestrator.providers.registry import registry as provider_registry
 from orchestrator.store.agenda import Agenda
@@ -212,9 +212,9 @@ class Engine:
     async def _worker(self, name: str, options: AccountOptions) -> AccountWorker:
         await self._secrets.learn(self.manifest, again=name not in self._workers)
         if name not in self._workers:
-            vault = Vault(root=self.manifest.folder("providers", name), env=self.env)
+            secrets = SecretResolver(root=self.manifest.folder("providers", name), env=self.env)
             kind = provider_registry()[options.kind]
-            provider = await open_provider(kind, options, vault, **self._limits)
+            provider = await open_provider(kind, options, secrets, **self._limits)
             self._workers[name] = AccountWorker(
                 name=name,
                 options=options,

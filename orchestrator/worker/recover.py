@@ -46,7 +46,7 @@ async def _from_journal(worker: AccountWorker, claimed: Sequence[Run]) -> Sequen
     for run in claimed:
         entry = journal.get(run.id)
         if entry is not None:
-            status = worker.provider.words.get(entry.word)
+            status = worker.provider.status_map.get(entry.word)
             reply = Snapshot(remote_id=entry.remote_id, status=status, provider_status=entry.word)
             await bind_found(worker, run, reply)
         elif run.status is Status.SUBMITTING:

@@ -11,9 +11,9 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.config.decode import leaves
 from orchestrator.config.locate import Path as KeyPath
 from orchestrator.config.locate import places, position
-from orchestrator.config.plain import leaves
 
 EVERYTHING = '''\
 # a comment = "x"

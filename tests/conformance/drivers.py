@@ -14,7 +14,7 @@ import httpx
 
 from orchestrator.core.job import Input
 from orchestrator.core.run import Run, Snapshot, Status
-from orchestrator.providers.base import Provider, Vault
+from orchestrator.providers.base import Provider, SecretResolver
 from orchestrator.providers.paging import pages
 from orchestrator.providers.registry import open_provider, registry
 from orchestrator.sandbox import Options
@@ -198,9 +198,9 @@ async def opened(
     if case.place:
         table[case.place] = account
     variable, *_ = cls.credentials.get("api_token", cls.credentials["api_key"])
-    vault = Vault(root=folder, env={variable: key or f"{account}:{KEY}"})
+    secrets = SecretResolver(root=folder, env={variable: key or f"{account}:{KEY}"})
     options = cls.Options.model_validate(table)
-    provider = await open_provider(cls, options, vault, deadline=deadline, upload_deadline=deadline)
+    provider = await open_provider(cls, options, secrets, deadline=deadline, upload_deadline=deadline)
     bench = Bench(kind, url, account, folder, provider)
     try:
         yield bench

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.errors import NotSent, ProviderError, Transient, Unclear
 from orchestrator.providers._http import _tls
-from orchestrator.providers.base import Provider, Vault
+from orchestrator.providers.base import Provider, SecretResolver
 from orchestrator.providers.registry import open_provider, registry
 
 from .destinations import SAYS, certificates, leading
@@ -41,9 +41,9 @@ async def at(kind: str, url: str, folder: Path, *, deadline: float = 5.0) -> Asy
     if case.place:
         table[case.place] = "place"
     variable, *_ = cls.credentials.get("api_token", cls.credentials["api_key"])
-    vault = Vault(root=folder, env={variable: KEY})
+    secrets = SecretResolver(root=folder, env={variable: KEY})
     provider = await open_provider(
-        cls, cls.Options.model_validate(table), vault, deadline=deadline, upload_deadline=deadline
+        cls, cls.Options.model_validate(table), secrets, deadline=deadline, upload_deadline=deadline
     )
     try:
         yield provider

@@ -124,8 +124,8 @@ async def test_every_word_is_known_and_no_other(bench: Bench) -> None:
         if bench.provider.can("get"):
             alone = await bench.provider.get(remote_id)
             assert (alone.provider_status, alone.status, alone.name) == (word, status, listed.name)
-            assert listed.echo.items() <= alone.echo.items()
-    shown = registry()[bench.kind].words.keys() - bench.case.words.keys()
+            assert listed.identity.items() <= alone.identity.items()
+    shown = registry()[bench.kind].status_map.keys() - bench.case.words.keys()
     assert shown <= {"uploading", "ready"}, "a word that this suite does not try"
 
 
@@ -190,7 +190,7 @@ async def test_a_nested_secret_is_sent_and_kept_nowhere(url: str, tmp_path: Path
     async with opened("cohere", url, tmp_path) as bench:
         spec = {"settings": {**bench.case.spec["settings"], "wandb": wandb}}
         provider = bench.provider
-        provider.vault = replace(provider.vault, env={**provider.vault.env, "WANDB_KEY": KEY})
+        provider.secrets = replace(provider.secrets, env={**provider.secrets.env, "WANDB_KEY": KEY})
         made = await bench.provider.create(bench.run("wandb", spec=spec))
         assert KEY not in repr(made)
         assert KEY not in repr(await bench.listed())

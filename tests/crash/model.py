@@ -149,7 +149,7 @@ class Scripted(Provider):
     base_url = "http://127.0.0.1:9"
     docs = ""
     Spec = Spec
-    words: ClassVar[Mapping[str, Status]] = {"training": Status.RUNNING, "done": Status.SUCCEEDED}
+    status_map: ClassVar[Mapping[str, Status]] = {"training": Status.RUNNING, "done": Status.SUCCEEDED}
     facts = Facts(marker_field=Fact("description", "this file"))
     world: ClassVar[World]
 
@@ -158,7 +158,7 @@ class Scripted(Provider):
         return {}
 
     @classmethod
-    def echo(cls, spec: JsonObject) -> Mapping[str, Any]:
+    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
         return {"text": spec["text"]}
 
     def _alive(self) -> None:

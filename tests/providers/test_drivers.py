@@ -16,7 +16,7 @@ from orchestrator.config.secret import Secret
 from orchestrator.core.job import find_marker
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Denied, Misread, Rejected, Unclear
-from orchestrator.providers.base import Page, Provider, Vault, marked
+from orchestrator.providers.base import Page, Provider, SecretResolver, marked
 from orchestrator.providers.oxen import Oxen
 from orchestrator.providers.paging import pages
 from orchestrator.providers.registry import open_provider, registry
@@ -69,7 +69,7 @@ def run_of(kind: str, spec: Mapping[str, Any], **changes: Any) -> Run:
 async def opened(kind: str, url: str, folder: Path, **table: Any) -> Provider:
     cls = registry()[kind]
     options = cls.Options.model_validate({"kind": kind, "base_url": url, **TABLES[kind], **table})
-    return await open_provider(cls, options, Vault(root=folder, env=ENV))
+    return await open_provider(cls, options, SecretResolver(root=folder, env=ENV))
 
 
 def request_schema(kind: str) -> Mapping[str, Any]:
@@ -171,7 +171,7 @@ def test_every_documented_field_is_taken(kind: str) -> None:
 def test_every_documented_word_has_a_meaning(kind: str, schema: str) -> None:
     document = yaml.safe_load((SPECS / f"{kind}.yaml").read_text())
     documented = set(document["components"]["schemas"][schema]["enum"])
-    assert set(registry()[kind].words) == documented - {"STATUS_UNSPECIFIED"}
+    assert set(registry()[kind].status_map) == documented - {"STATUS_UNSPECIFIED"}
 
 
 def test_a_marker_stands_at_the_end() -> None:
@@ -185,17 +185,19 @@ async def test_a_missing_credential_is_denied_and_named(kind: str, tmp_path: Pat
     cls = registry()[kind]
     options = cls.Options.model_validate({"kind": kind, **TABLES[kind]})
     with pytest.raises(Denied) as caught:
-        await open_provider(cls, options, Vault(root=tmp_path, env={}))
+        await open_provider(cls, options, SecretResolver(root=tmp_path, env={}))
     assert all(name in caught.value.message for names in cls.credentials.values() for name in names)
 
 
 async def test_cohere_looks_for_its_key_where_its_sdk_does(tmp_path: Path) -> None:
     cls = registry()["cohere"]
     for names in (("COHERE_API_KEY",), ("CO_API_KEY", "COHERE_API_KEY")):
-        vault = Vault(root=tmp_path, env={"CO_API_KEY": "", **{name: f"key-of-{name}" for name in names}})
+        secrets = SecretResolver(
+            root=tmp_path, env={"CO_API_KEY": "", **{name: f"key-of-{name}" for name in names}}
+        )
         async with canned(reply(200, b'{"finetuned_models": []}')) as server:
             options = cls.Options.model_validate({"kind": "cohere", "base_url": server.url})
-            provider = await open_provider(cls, options, vault)
+            provider = await open_provider(cls, options, secrets)
             await provider.list()
             await provider.close()
         [request] = server.requests
@@ -255,16 +257,16 @@ def test_what_goes_into_a_path_is_checked(value: str) -> None:
 
 
 def draft(**changes: Any) -> Snapshot:
-    echo = {
+    identity = {
         "resource": "main/a.parquet",
         "base_model": "b",
         "script_type": "text_generation",
         "training_params": {},
     }
     plain = Snapshot(
-        remote_id="x", status=Status.QUEUED, provider_status="created", echo=echo, created_at=NOW
+        remote_id="x", status=Status.QUEUED, provider_status="created", identity=identity, created_at=NOW
     )
-    return replace(plain, **{**changes, "echo": {**echo, **changes.pop("echo", {})}})
+    return replace(plain, **{**changes, "identity": {**identity, **changes.pop("identity", {})}})
 
 
 @pytest.mark.parametrize(
@@ -274,18 +276,18 @@ def draft(**changes: Any) -> Snapshot:
         (draft(created_at=NOW - timedelta(minutes=9)), None, True),
         (draft(created_at=NOW - timedelta(minutes=11)), None, False),
         (draft(created_at=None), None, False),
-        (draft(echo={"base_model": "c"}), None, False),
-        (draft(echo={"script_type": "text_chat_messages"}), None, False),
-        (draft(echo={"resource": "main/b.parquet"}), None, False),
-        (draft(echo={"resource": "dev/a.parquet"}), None, False),
-        (draft(echo={"resource": "a.parquet"}), None, True),
-        (draft(echo={"resource": f"{'0123456789abcdef' * 2}/a.parquet"}), None, True),
-        (draft(echo={"training_params": {"lora_rank": 8}}), {"lora_rank": 8}, True),
-        (draft(echo={"training_params": {"lora_rank": 8, "use_lora": True}}), {"lora_rank": 8}, True),
-        (draft(echo={"training_params": {"lora_rank": 16}}), {"lora_rank": 8}, False),
-        (draft(echo={"training_params": {"lora_rank": 8, "steps": 5}}), {"lora_rank": 8}, False),
-        (draft(echo={"training_params": {}}), {"lora_rank": 8}, False),
-        (draft(echo={"training_params": {"lora_rank": 8}}), None, False),
+        (draft(identity={"base_model": "c"}), None, False),
+        (draft(identity={"script_type": "text_chat_messages"}), None, False),
+        (draft(identity={"resource": "main/b.parquet"}), None, False),
+        (draft(identity={"resource": "dev/a.parquet"}), None, False),
+        (draft(identity={"resource": "a.parquet"}), None, True),
+        (draft(identity={"resource": f"{'0123456789abcdef' * 2}/a.parquet"}), None, True),
+        (draft(identity={"training_params": {"lora_rank": 8}}), {"lora_rank": 8}, True),
+        (draft(identity={"training_params": {"lora_rank": 8, "use_lora": True}}), {"lora_rank": 8}, True),
+        (draft(identity={"training_params": {"lora_rank": 16}}), {"lora_rank": 8}, False),
+        (draft(identity={"training_params": {"lora_rank": 8, "steps": 5}}), {"lora_rank": 8}, False),
+        (draft(identity={"training_params": {}}), {"lora_rank": 8}, False),
+        (draft(identity={"training_params": {"lora_rank": 8}}), None, False),
     ],
 )
 def test_a_draft_is_known_by_its_fields_and_its_time(
@@ -346,7 +348,7 @@ class Book(Provider):
         self.book = book
 
     @classmethod
-    def echo(cls, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    def identity(cls, spec: Mapping[str, Any]) -> Mapping[str, Any]:
         return {}
 
     async def create(self, run: Run) -> Snapshot:

@@ -16,12 +16,12 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
+from orchestrator.app.opening import kinds
 from orchestrator.config.load import load
 from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job, Policy, fingerprint
 from orchestrator.core.plan import Record
 from orchestrator.core.run import Run, Status
-from orchestrator.engine.opening import kinds
 from orchestrator.sandbox import Options, spawn
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.file import prepare_file

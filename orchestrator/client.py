@@ -10,6 +10,9 @@ import anyio
 import structlog
 from anyio import to_thread
 
+from orchestrator.app.opening import JOURNAL, kinds, open_engine, state_folder
+from orchestrator.app.reconcile import apply, preview
+from orchestrator.app.settled import End, ended, refusals
 from orchestrator.config.find import find
 from orchestrator.config.load import load
 from orchestrator.config.placeholder import Placeholders
@@ -17,9 +20,6 @@ from orchestrator.config.settings import rehearsed
 from orchestrator.core.event import Event
 from orchestrator.core.plan import Plan
 from orchestrator.core.run import Run
-from orchestrator.engine.opening import JOURNAL, kinds, open_engine, state_folder
-from orchestrator.engine.reconcile import apply, preview
-from orchestrator.engine.settled import End, ended, refusals
 from orchestrator.errors import Denied, UsageError
 from orchestrator.net.redaction import redact
 from orchestrator.providers.registry import registry

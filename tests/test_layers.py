@@ -15,7 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"daemon", "client"}),
     frozenset({"web", "rehearsal"}),
-    frozenset({"app", "engine"}),
+    frozenset({"app"}),
     frozenset({"worker"}),
     frozenset({"store", "providers", "hooks"}),
     frozenset({"net"}),

@@ -148,7 +148,7 @@ def _run(order: Mapping[str, Any]) -> NoReturn:
 
 
 def _load() -> None:
-    for name in ("cli", "daemon", "engine", "worker", "store", "providers"):
+    for name in ("cli", "daemon", "app", "worker", "store", "providers"):
         package = importlib.import_module(f"orchestrator.{name}")
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)

@@ -105,7 +105,7 @@ class App:
         """Open an engine on `manifest`, over the sandbox where that is asked for."""
         with ExitStack() as stack:
             env: Mapping[str, str] = os.environ
-            opening = late("engine.opening")
+            opening = late("app.opening")
             journal = opening.JOURNAL
             if self.sandbox:
                 sandbox = late("rehearsal")
@@ -200,7 +200,7 @@ def hook_problems(manifest: Manifest) -> list[Problem]:
 
 def kinds() -> Kinds:
     """Return the grammar of every provider and hook that is installed."""
-    found: Kinds = late("engine.opening").kinds()
+    found: Kinds = late("app.opening").kinds()
     return found
 
 

@@ -6,12 +6,12 @@ from contextlib import AbstractAsyncContextManager
 
 import anyio
 
+from orchestrator.app.settled import End, ended
 from orchestrator.cli._alone import daemon_lock
 from orchestrator.cli._app import App
 from orchestrator.cli._wait import TOO_LONG, known, settle
 from orchestrator.core.run import Status
 from orchestrator.daemon.daemon import Daemon
-from orchestrator.engine.settled import End, ended
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
 

@@ -10,12 +10,12 @@ from typing import Any, Self, TextIO
 
 import click
 
+from orchestrator.app import report
 from orchestrator.cli._app import App
 from orchestrator.cli._standing import standing
 from orchestrator.cli._table import COLORS
 from orchestrator.cli._text import age, plain
 from orchestrator.core.run import FINAL, Status
-from orchestrator.engine import report
 from orchestrator.store.views import Standing
 
 

@@ -5,10 +5,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.app import report
+from orchestrator.app.reconcile import seal
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.plan import Plan
-from orchestrator.engine import report
-from orchestrator.engine.reconcile import seal
 from orchestrator.errors import UsageError
 
 LARGEST = 64 * 1024 * 1024

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import anyio
 
+from orchestrator.app.settled import End, ended, refusals
 from orchestrator.cli._app import App
 from orchestrator.cli._follow import Following
 from orchestrator.cli._text import plain
 from orchestrator.core.run import Status
-from orchestrator.engine.settled import End, ended, refusals
 from orchestrator.errors import UnknownName, UsageError
 from orchestrator.store.store import Store
 from orchestrator.store.views import Standing

@@ -8,6 +8,9 @@ import anyio
 import click
 
 from orchestrator import late
+from orchestrator.app import report
+from orchestrator.app.reconcile import apply, preview
+from orchestrator.app.settled import arrived
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
 from orchestrator.cli._duration import DURATION
@@ -18,9 +21,6 @@ from orchestrator.cli._wait import CREDENTIALS, denied, known
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.changeset import Changeset
 from orchestrator.core.run import Reason, Status
-from orchestrator.engine import report
-from orchestrator.engine.reconcile import apply, preview
-from orchestrator.engine.settled import arrived
 from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine

@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 import click
 
+from orchestrator.app.audit import Audit, audit
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import count as number
 from orchestrator.cli._text import document, line, plain
-from orchestrator.engine.audit import Audit, audit
 from orchestrator.errors import Denied, UnknownName, UsageError
 from orchestrator.worker.engine import Engine
 

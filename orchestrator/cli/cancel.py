@@ -2,12 +2,12 @@
 
 import click
 
+from orchestrator.app.decide import caveats, to_end
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
 from orchestrator.cli._text import plain
 from orchestrator.cli._wait import known
 from orchestrator.core.run import Run, Status
-from orchestrator.engine.decide import caveats, to_end
 
 DECLINED = 3
 

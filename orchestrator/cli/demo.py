@@ -9,6 +9,8 @@ from pathlib import Path
 import anyio
 import click
 
+from orchestrator.app import report
+from orchestrator.app.reconcile import apply, preview
 from orchestrator.cli._alone import daemon_lock
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._follow import Following
@@ -17,8 +19,6 @@ from orchestrator.cli._text import plain, plan_text
 from orchestrator.cli.status import show
 from orchestrator.core.run import Status
 from orchestrator.daemon.daemon import Daemon
-from orchestrator.engine import report
-from orchestrator.engine.reconcile import apply, preview
 from orchestrator.errors import OrchestratorError
 from orchestrator.hooks.webhook import make_secret
 from orchestrator.providers.registry import registry

@@ -9,11 +9,11 @@ from typing import Final, Literal
 import anyio
 import click
 
+from orchestrator.app.reconcile import warnings
 from orchestrator.cli._app import App, app, hook_problems, run
 from orchestrator.cli._table import COLORS
 from orchestrator.cli._text import count, document, line, plain
 from orchestrator.config.manifest import Manifest
-from orchestrator.engine.reconcile import warnings
 from orchestrator.errors import Denied, ManifestError, OrchestratorError
 from orchestrator.hooks.base import Hook
 from orchestrator.providers.registry import registry

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import anyio
 import click
 
+from orchestrator.app import report
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import document, line, plain
 from orchestrator.cli._wait import known
 from orchestrator.core.delivery import stamp
 from orchestrator.core.event import Event
-from orchestrator.engine import report
 
 FOLLOW_SECONDS = 0.5
 COLUMNS = (

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from orchestrator.app import report
+from orchestrator.app.hearers import explain as explained
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._hooks_again import drop, redeliver, undeclared
 from orchestrator.cli._table import Column
@@ -16,8 +18,6 @@ from orchestrator.config.duration import show
 from orchestrator.config.secret import Dummies
 from orchestrator.core.delivery import Delivery, stamp
 from orchestrator.core.event import EventType
-from orchestrator.engine import report
-from orchestrator.engine.hearers import explain as explained
 from orchestrator.errors import HookError, SecretError
 from orchestrator.hooks.base import Hook, Preview
 from orchestrator.hooks.example import example

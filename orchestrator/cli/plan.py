@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
+from orchestrator.app import report
+from orchestrator.app.reconcile import preview
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._errors import tell
 from orchestrator.cli._planfile import save
 from orchestrator.cli._text import document, line, plan_text
 from orchestrator.core.plan import Action
-from orchestrator.engine import report
-from orchestrator.engine.reconcile import preview
 from orchestrator.errors import ManifestError, SettingsError
 from orchestrator.providers.registry import registry
 

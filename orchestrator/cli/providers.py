@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
+from orchestrator.app import report
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import age, document, line, plain, until
 from orchestrator.config.duration import show
 from orchestrator.config.manifest import Manifest
-from orchestrator.engine import report
 from orchestrator.errors import SettingsError
 from orchestrator.providers.base import Provider
 from orchestrator.providers.registry import registry

@@ -2,13 +2,13 @@
 
 import click
 
+from orchestrator.app.resolve import abandon, adopt, resend
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
 from orchestrator.cli._follow import Progress
 from orchestrator.cli._text import age, count, plain
 from orchestrator.cli._wait import differences, known
 from orchestrator.core.run import Run, Status
-from orchestrator.engine.resolve import abandon, adopt, resend
 from orchestrator.errors import UsageError
 from orchestrator.providers.registry import registry
 from orchestrator.worker.engine import Engine

@@ -2,11 +2,11 @@
 
 import click
 
+from orchestrator.app.decide import repeat, to_repeat
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
 from orchestrator.cli._follow import Progress
 from orchestrator.cli._wait import known
-from orchestrator.engine.decide import repeat, to_repeat
 
 DECLINED = 3
 

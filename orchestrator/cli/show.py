@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from orchestrator.app import report
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._standing import sentence
 from orchestrator.cli._table import Column
@@ -15,7 +16,6 @@ from orchestrator.cli._wait import known
 from orchestrator.core.delivery import stamp
 from orchestrator.core.event import Event
 from orchestrator.core.run import Run
-from orchestrator.engine import report
 
 PAIR = (Column(""), Column("", wrap=True))
 ATTEMPTS = (

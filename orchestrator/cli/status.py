@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from orchestrator.app import report
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._standing import standing
 from orchestrator.cli._text import age, document, line, plain, until
 from orchestrator.cli._wait import unrecorded
-from orchestrator.engine import report
 
 
 @click.command("status")

@@ -9,6 +9,8 @@ import anyio
 import click
 import structlog
 
+from orchestrator.app.reconcile import unasked
+from orchestrator.app.settled import End, refusals
 from orchestrator.cli._alone import daemon_lock
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm, on_terminal
@@ -18,8 +20,6 @@ from orchestrator.cli._text import changes_text, count
 from orchestrator.cli._wait import CODES, TOO_LONG
 from orchestrator.config.manifest import Manifest
 from orchestrator.daemon.daemon import Daemon
-from orchestrator.engine.reconcile import unasked
-from orchestrator.engine.settled import End, refusals
 from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
 from orchestrator.web.app import create_app

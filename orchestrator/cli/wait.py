@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 
 import click
 
+from orchestrator.app import report
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._duration import DURATION
 from orchestrator.cli._text import document
 from orchestrator.cli._wait import known
 from orchestrator.core.run import Status
-from orchestrator.engine import report
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
 

@@ -5,11 +5,11 @@ import sys
 import anyio
 import click
 
+from orchestrator.app import report
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._follow import Following
 from orchestrator.cli._wait import known
 from orchestrator.cli.status import daemon, notes
-from orchestrator.engine import report
 
 LOOK_SECONDS = 1.0
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
+from orchestrator.app import report
+from orchestrator.app.explain import explain, timeline
+from orchestrator.app.reconcile import preview
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import document, plain
 from orchestrator.cli._wait import known
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.delivery import stamp
-from orchestrator.engine import report
-from orchestrator.engine.explain import explain, timeline
-from orchestrator.engine.reconcile import preview
 from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
 

@@ -12,11 +12,11 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from orchestrator.app.reconcile import automatic
+from orchestrator.app.settled import End, all_ended
 from orchestrator.config.manifest import Manifest
 from orchestrator.daemon.files import JobFiles
 from orchestrator.daemon.wakeup import Ticks, Wakeup
-from orchestrator.engine.reconcile import automatic
-from orchestrator.engine.settled import End, all_ended
 from orchestrator.errors import OrchestratorError, StoreError, StoreRemoved
 from orchestrator.hooks.heartbeat import ping
 from orchestrator.providers.registry import registry

@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from orchestrator import __version__
-from orchestrator.engine import decide, report
+from orchestrator.app import decide, report
 from orchestrator.errors import OrchestratorError, StoreError, UsageError
 from orchestrator.store.views import Standing
 from orchestrator.web import documents, metrics

@@ -19,12 +19,12 @@ import anyio
 import sqlalchemy as sa
 
 from orchestrator import crashpoint
+from orchestrator.app.reconcile import automatic
 from orchestrator.config import manifest as grammar
 from orchestrator.config.manifest import AccountOptions, AfterDoubt, Manifest, Settings
 from orchestrator.core.job import Job, JsonObject, fingerprint
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.core.transition import finish
-from orchestrator.engine.reconcile import automatic
 from orchestrator.errors import (
     Denied,
     LeaseLost,

@@ -15,9 +15,9 @@ from pathlib import Path
 import anyio
 import structlog
 
+from orchestrator.app.opening import kinds, open_engine
 from orchestrator.config.load import load
 from orchestrator.daemon.daemon import Daemon
-from orchestrator.engine.opening import kinds, open_engine
 from orchestrator.store.opening import open_store
 from orchestrator.store.store import Store
 

@@ -7,9 +7,9 @@ import pytest
 from conformance.drivers import KINDS
 from structlog.testing import capture_logs
 
+from orchestrator.app import report
+from orchestrator.app.opening import kinds
 from orchestrator.config.load import load
-from orchestrator.engine import report
-from orchestrator.engine.opening import kinds
 from orchestrator.store.owner import alive
 
 from .watching import INTERVAL, Watching, of, watching

@@ -14,11 +14,11 @@ from conformance.drivers import CASES, Bench
 from core.make import a_record
 from store.make import Clock, put, rows
 
+from orchestrator.app.opening import kinds
 from orchestrator.config.load import load
 from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job, Policy, fingerprint
 from orchestrator.core.run import Run, Status
-from orchestrator.engine.opening import kinds
 from orchestrator.providers.registry import registry
 from orchestrator.store.accounts import Account
 from orchestrator.store.database import Database

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from orchestrator.app.decide import caveats
 from orchestrator.config.duration import show
 from orchestrator.config.manifest import AfterDoubt, Manifest
 from orchestrator.core.event import Event
 from orchestrator.core.run import Reason, Run, Status
 from orchestrator.core.schedule import verdict_after
-from orchestrator.engine.decide import caveats
 from orchestrator.store.accounts import Account
 from orchestrator.store.daemons import Beat
 from orchestrator.store.owner import shown

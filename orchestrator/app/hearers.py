@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from orchestrator.app.report import SCHEMA_VERSION
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.delivery import Delivery, Route, refusal, stamp
 from orchestrator.core.event import Event, EventType
 from orchestrator.core.receiver import Hearing
-from orchestrator.engine.report import SCHEMA_VERSION
 from orchestrator.errors import UnknownName
 from orchestrator.store.commit import Routing
 from orchestrator.store.replay import Told

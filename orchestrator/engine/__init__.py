@@ -1,1 +1,0 @@
-"""All order of events: claim, act outside any transaction, commit guarded by the lease."""

@@ -65,6 +65,8 @@ class Daemon:
     _pinged: datetime = field(default_factory=lambda: datetime.now(UTC))
     _outage: Outage = field(default_factory=Outage)
     _settled: Wakeup = field(default_factory=Wakeup)
+    _reading: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held while the files are read again: they may ask for more."""
     _stop: anyio.Event = field(default_factory=anyio.Event)
     _rested: anyio.Event = field(default_factory=anyio.Event)
     _tasks: TaskGroup = field(init=False)
@@ -171,6 +173,7 @@ class Daemon:
             self._rested.set()
 
     async def _turn(self, name: str, work: Callable[[], Awaitable[timedelta | None]], wakeup: Wakeup) -> None:
+        wait: timedelta | None = TROUBLE
         try:
             wait = await work()
             self._well(name)
@@ -178,14 +181,11 @@ class Daemon:
             self._wakeup("heartbeat").wake()
         except StoreError as error:
             self._outage.begins(name, error)
-            wait = TROUBLE
             self._wakeup("beat").wake()  # claims may wait to be given back
         except OrchestratorError as error:
             log.error("loop.failed", loop=name, error=error.message)
-            wait = TROUBLE
         except Exception:
             log.exception("loop.broke", loop=name)
-            wait = TROUBLE
         self._settled.wake()
         # A round that could not do what was due is not tried again at once.
         wait = SAFETY if wait is None else min(max(wait, LEAST_WAIT), SAFETY)
@@ -260,12 +260,13 @@ class Daemon:
             self.progress["files"] = datetime.now(UTC)
             await self._wakeup("files").wait()
             try:
-                found = await self.files.news(self.engine.manifest)
-                if found is not None:
-                    await self.engine.replace(found)
-                    self._tasks.start_soon(self.engine.deliverer.check)
-                    self._spawn_loops()
-                    await self._reconcile()
+                async with self._reading:
+                    found = await self.files.news(self.engine.manifest)
+                    if found is not None:
+                        await self.engine.replace(found)
+                        self._tasks.start_soon(self.engine.deliverer.check)
+                        self._spawn_loops()
+                        await self._reconcile()
             except OrchestratorError as error:
                 log.error("reconcile.failed", error=error.message, hint=error.hint)
 
@@ -282,13 +283,12 @@ class Daemon:
 
     async def _until_settled(self) -> None:
         store = self.engine.store
-        while True:
+        while not self._stop.is_set():
             await self._settled.wait()
-            hooks = tuple(self.engine.deliverer.hooks)
-            self.ended = await all_ended(store)
-            if self.ended is not None and await store.outbox.unsettled(hooks) == 0:
-                self.stop()
-                return
+            async with self._reading:
+                self.ended = await all_ended(store)
+                if self.ended and not await store.outbox.unsettled(tuple(self.engine.deliverer.hooks)):
+                    self.stop()
 
     async def _drain(self, tasks: TaskGroup) -> None:
         """Let what is under way end, for a while; what is cut off is looked up at the next start."""

@@ -38,6 +38,7 @@ LAZY = {
     "orchestrator/cli/_app.py",  # rich, where a terminal is drawn on
     "orchestrator/cli/_errors.py",
     "orchestrator/cli/_follow.py",
+    "orchestrator/cli/_sentences.py",
     "orchestrator/cli/apply.py",  # the daemon, where somebody waits
     "orchestrator/cli/wait.py",
     "orchestrator/sandbox/__init__.py",  # a program of its own: starting it as a child loads no server

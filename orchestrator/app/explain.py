@@ -22,7 +22,7 @@ def explain(
     """Say what is known, what it waits for, and what happens next."""
     run, record = standing.run, standing.record
     said = [_standing(run, record.name)]
-    if run is not None and run.message:
+    if run is not None and run.message and (account is None or run.message != account.paused):
         said.append(f"Last message: {run.message}.")
     if record.held:
         said.append(f"A change is held: {record.held}.")

@@ -15,8 +15,9 @@ import click
 
 from orchestrator import late
 from orchestrator.cli._log import configure
-from orchestrator.cli._options import NAMES, Form, color_on, common
-from orchestrator.cli._table import Column, Table, width
+from orchestrator.cli._options import NAMES, Form, color_on, common, typed
+from orchestrator.cli._sentences import fill
+from orchestrator.cli._table import Column, Table
 from orchestrator.config.address import ALLOWED_HOSTS
 from orchestrator.config.find import find
 from orchestrator.config.load import load, load_settings
@@ -46,6 +47,8 @@ class App:
     quiet: bool = False
     verbose: int = 0
     color: str = "auto"
+    tour: bool = False
+    """Name commands without `--sandbox`, as they are typed for real accounts."""
     sandboxes: list[str] = field(default_factory=list)
     """The address of the sandbox that runs, once it does."""
 
@@ -144,7 +147,7 @@ class App:
     @property
     def form(self) -> Form:
         """How an error is to be told."""
-        return Form(output=self.output, color=self.color)
+        return Form(output=self.output, color=self.color, sandbox=self.sandbox)
 
     @property
     def for_people(self) -> bool:
@@ -170,6 +173,7 @@ class App:
 
     def table(self, made: Table) -> None:
         """Print a table: fitted to a terminal, whole with `-o wide` and for a pipe."""
+        made = self.typed(made)
         if self.output == "wide" or not sys.stdout.isatty():
             self.out(made.text())
             return
@@ -177,14 +181,18 @@ class App:
 
         _screen.draw(made, sys.stdout, color=self.color_on(sys.stdout))
 
-    def _fill(self, text: str, stream: TextIO) -> None:
-        text, room = redact(text), width(stream)
-        if room is None or all(len(line) <= room and line.isascii() for line in text.split("\n")):
-            click.echo(text, file=stream, color=self.color_on(stream))
-            return
-        from orchestrator.cli import _screen
+    def typed(self, made: Table) -> Table:
+        """Name the commands in a table as they are to be typed here."""
+        if not self.sandbox or self.tour:
+            return made
+        rows = [
+            [typed(cell, sandbox=True) if isinstance(cell, str) else cell for cell in row]
+            for row in made.rows
+        ]
+        return replace(made, rows=rows)
 
-        _screen.fill(text, stream, color=self.color_on(stream))
+    def _fill(self, text: str, stream: TextIO) -> None:
+        fill(redact(typed(text, sandbox=self.sandbox and not self.tour)), stream, color=self.color_on(stream))
 
 
 def hook_problems(manifest: Manifest) -> list[Problem]:

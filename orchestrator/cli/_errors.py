@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from orchestrator.cli._options import Form, color_on
+from orchestrator.cli._options import Form, color_on, typed
 from orchestrator.errors import (
     Code,
     Denied,
@@ -45,16 +45,21 @@ class SystemFailure(OrchestratorError):
 def tell(error: OrchestratorError, form: Form) -> int:
     """Tell what went wrong, and return the exit code; whatever an error quotes, no secret is shown."""
     # Loaded here, since `--help` needs none of it.
+    from orchestrator.cli._sentences import fill
     from orchestrator.net.redaction import redact
 
     if form.output in ("json", "jsonl"):
         document = {"schema_version": 1, **problems(error)}
         for one in document["problems"]:
-            one |= {key: redact(one[key]) for key in ("path", "message", "hint") if one[key]}
+            said = {
+                key: typed(one[key], sandbox=form.sandbox) for key in ("path", "message", "hint") if one[key]
+            }
+            one |= {key: redact(text) for key, text in said.items()}
         click.echo(json.dumps(document, indent=2 if form.output == "json" else None, ensure_ascii=False))
     else:
         lines = _problems(error) if isinstance(error, ManifestError) else _sentence(error)
-        click.echo(redact("\n".join(lines)), err=True, color=color_on(form.color, sys.stderr))
+        text = redact(typed("\n".join(lines), sandbox=form.sandbox))
+        fill(text, sys.stderr, color=color_on(form.color, sys.stderr))
     if isinstance(error, ManifestError | SettingsError | Misuse):
         return 2
     return 4 if isinstance(error, Denied) else 1

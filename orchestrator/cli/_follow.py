@@ -12,8 +12,9 @@ import click
 
 from orchestrator.app import report
 from orchestrator.cli._app import App
+from orchestrator.cli._options import typed
 from orchestrator.cli._standing import standing
-from orchestrator.cli._table import COLORS
+from orchestrator.cli._table import COLORS, Table
 from orchestrator.cli._text import age, plain
 from orchestrator.core.run import FINAL, Status
 from orchestrator.store.views import Standing
@@ -82,15 +83,18 @@ class Following:
             self._lines.show(standings)
             return
         moving_first = sorted(self._jobs, key=lambda job: Status(job["status"]).final)
-        self._live.show(standing(moving_first, self._usual, wide=False), notes)
+        self._live.show(self._table(moving_first), [typed(note, sandbox=self._app.sandbox) for note in notes])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.close(standing(self._jobs, self._usual, wide=False) if self._jobs else None)
+            self._live.close(self._table(self._jobs) if self._jobs else None)
         if self._jobs:
             self._app.say(self._summary())
+
+    def _table(self, jobs: Sequence[Mapping[str, Any]]) -> Table:
+        return self._app.typed(standing(jobs, self._usual, wide=False))
 
     def _summary(self) -> str:
         """Count how the jobs ended, and say of those that did not how to come back to them."""

@@ -3,11 +3,12 @@
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
 from orchestrator.cli._line import Line
+from orchestrator.cli._sentences import fill
 from orchestrator.net.redaction import redact
 
 LEVELS = (logging.CRITICAL, logging.WARNING, logging.INFO, logging.DEBUG)
@@ -36,6 +37,22 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
         return redact(super().format(record))
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to a stream; on a terminal a long line is wrapped between words, once no secret is in it."""
+
+    def __init__(self, stream: TextIO, *, color: bool) -> None:
+        super().__init__(stream)
+        self._color = color
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one entry."""
+        try:
+            fill(self.format(record), self.stream, color=self._color)
+            self.flush()
+        except Exception:  # noqa: BLE001 - as every handler of the standard library does
+            self.handleError(record)
+
+
 def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -> None:
     """Set the level; a command that says itself what happened logs nothing until it is asked to."""
     level = LEVELS[min(verbose + 2 * daemon, len(LEVELS) - 1)]
@@ -61,7 +78,7 @@ def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr, color=color)
     handler.setFormatter(
         _Formatter(
             foreign_pre_chain=shared,

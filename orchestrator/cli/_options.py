@@ -1,6 +1,7 @@
 """The options that stand before a command or after it; light, since `--help` and errors need them."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO, TypeVar
@@ -26,6 +27,11 @@ NAMES = (
     *("files", "directory", "sandbox", "with_hooks", "hosts"),
     *("output", "as_json", "quiet", "verbose", "color"),
 )
+_NAMED = re.compile(
+    r"\borchestrator (?=(apply|audit|cancel|config|db|doctor|events|hooks|import|plan|providers|resolve|retry"
+    r"|show|status|up|wait|watch|why)\b)"
+)
+"""A command in a sentence of ours that finds something else, or buys, without `--sandbox`."""
 
 
 def common(function: F) -> F:
@@ -42,12 +48,18 @@ def color_on(color: str, stream: TextIO) -> bool:
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
+def typed(text: str, *, sandbox: bool) -> str:
+    """Name commands in a sentence as they are to be typed where `--sandbox` was."""
+    return _NAMED.sub("orchestrator --sandbox ", text) if sandbox else text
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
     """How an error is to be told."""
 
     output: str = "table"
     color: str = "auto"
+    sandbox: bool = False
 
 
 def form_of(arguments: Sequence[str]) -> Form:
@@ -60,5 +72,7 @@ def form_of(arguments: Sequence[str]) -> Form:
     )
     given = reader.make_context("any", list(arguments), resilient_parsing=True).params
     return Form(
-        output=given["output"] or ("json" if given["as_json"] else "table"), color=given["color"] or "auto"
+        output=given["output"] or ("json" if given["as_json"] else "table"),
+        color=given["color"] or "auto",
+        sandbox=given["sandbox"],
     )

@@ -51,7 +51,8 @@ def changes_text(changes: Iterable[Change]) -> list[str]:
 
 def _change(change: Change) -> list[str]:
     if change.action is Action.NONE:
-        return [f"  {change.job}: {plain(change.reason)}"] if change.notice else []
+        ended = change.run is not None and change.run.given_up
+        return [f"  {change.job}: {plain(change.reason)}"] if change.notice or ended else []
     sign, color = SIGNS[change.action]
     what = click.style(f"{sign:>3} {change.action}", fg=color)
     return [

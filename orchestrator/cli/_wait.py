@@ -38,21 +38,23 @@ async def settle(
     None once that one is gone for good.
     """
     again = again or "orchestrator " + (f"wait {' '.join(names)}" if len(names) <= MOST_NAMES else "watch")
-    seen = anyio.current_time()
+    seen, end = anyio.current_time(), None
     with Following(app, await store.views.usual(), again=again) as following, anyio.move_on_after(timeout):
         while True:
             standings = await known(store, names)
             following.show(standings)
             end = await ended(store, standings, wanted)
             if end is not None:
-                if end is End.DENIED:
-                    app.say(await denied(store, [one.record.account for one in standings]))
-                return CODES[end]
+                break
             if not beside or await app.daemon_runs(store):
                 seen = anyio.current_time()
             elif anyio.current_time() - seen > GONE_SECONDS:
                 return None
             await anyio.sleep(LOOK_SECONDS)
+    if end is End.DENIED:
+        app.say(await denied(store, [one.record.account for one in standings]))
+    if end is not None:
+        return CODES[end]
     app.say("timed out; the runs continue: orchestrator status")
     return TOO_LONG
 

@@ -68,7 +68,12 @@ def command(app: App, *, keep: bool) -> int:
         with receiving(secret) as receiver:
             _prepare(folder, receiver)
             inner = replace(
-                app, files=(str(folder / "jobs.toml"),), directory=None, sandbox=True, with_hooks=True
+                app,
+                files=(str(folder / "jobs.toml"),),
+                directory=None,
+                sandbox=True,
+                with_hooks=True,
+                tour=True,
             )
             return run(lambda: _show(inner, receiver))
     finally:

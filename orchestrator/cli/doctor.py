@@ -60,7 +60,7 @@ def command(app: App) -> int:
                 _files_name(manifest),
                 _database_name(store),
             )
-            report = Report(app, width=max(map(len, names)))
+            report = Report(app, width=max(len(_label(app, name)) for name in names))
             for finding in _files(manifest):
                 report.add(finding)
             await _try_all(engine, report)
@@ -88,11 +88,11 @@ class Report:
 
     def _row(self, finding: Finding) -> None:
         state = click.style(finding.state.ljust(7), fg=COLORS.get(finding.state))
-        self._app.tell(
-            f"{state}  {finding.what:8}  {finding.name:{self._width}}  {plain(finding.detail)}".rstrip()
-        )
+        name = _label(self._app, finding.name)
+        self._app.tell(f"{state}  {finding.what:8}  {name:{self._width}}  {plain(finding.detail)}".rstrip())
         if finding.hint:
-            self._app.say(f"{finding.what} {finding.name}: {finding.hint}")
+            about = finding.what if finding.name == "-" else f"{finding.what} {name}"
+            self._app.say(f"  {about}: {finding.hint}")
 
     def end(self) -> int:
         """Return the exit code."""
@@ -103,6 +103,11 @@ class Report:
         if not problems:
             return 0
         return EXIT_CREDENTIALS if all(one.credentials for one in problems) else 1
+
+
+def _label(app: App, name: str) -> str:
+    """Shorten the name of a database that is a file below this folder."""
+    return name.removeprefix(f"sqlite:///{app.cwd.resolve()}/")
 
 
 def _document(finding: Finding) -> dict[str, object]:

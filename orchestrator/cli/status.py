@@ -105,7 +105,7 @@ def _late(account: Mapping[str, Any]) -> str:
 def daemon(beat: Mapping[str, Any] | None) -> str:
     """Say when a daemon was seen last."""
     if beat is None:
-        return "daemon: never seen (orchestrator up)"
+        return "No daemon has run yet: orchestrator up"
     seen = datetime.fromisoformat(beat["seen_at"])
-    hint = "" if beat["running"] else "; not running (orchestrator up)"
-    return f"daemon: seen {age(seen)} ago on {beat['host']}, pid {beat['pid']}{hint}"
+    where = f"seen {age(seen)} ago on {beat['host']}, pid {beat['pid']}"
+    return f"daemon: {where}" if beat["running"] else f"No daemon is running (last {where}): orchestrator up"

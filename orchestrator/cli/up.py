@@ -54,6 +54,8 @@ def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: b
     def told(number: int) -> bool:
         signalled.append(number)
         if daemon is not None:
+            if sys.stderr.isatty():
+                click.echo(err=True)  # the terminal has shown ^C there
             log.info("daemon.draining", signal=signal.Signals(number).name)
             daemon.stop()
         return daemon is not None

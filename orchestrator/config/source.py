@@ -167,6 +167,8 @@ def _refused(name: str, text: str, said: str) -> Problem:
     message = _PLACE.sub("", said).removesuffix("(at end of document)").strip()
     if _TWICE.match(said):
         message = "this is already defined"
+    if message == "Invalid value" and text[offset : offset + 1].isalpha():
+        message = "text must stand in quotes"
     return _problem(name, text, offset, f"not TOML: {message}", Code.NOT_TOML)
 
 

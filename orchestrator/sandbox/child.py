@@ -45,7 +45,8 @@ def start(state: Path | None = None, options: Options | None = None, *, port: in
     command = [sys.executable, "-m", "orchestrator.sandbox", f"--port={port}", "--child"]
     command += to_flags(options or Options())
     command += [f"--state={state}"] if state is not None else []
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    # In a group of its own, a terminal's Ctrl-C reaches us alone, and not Python as it starts there.
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
     line = process.stdout.readline() if process.stdout is not None else b""
     if not line:
         child = Child(url="", process=process)

@@ -96,7 +96,7 @@ def test_tables_for_people(place: Place) -> None:
     status, show, events, providers, validate, config = place.together(*calls)
     assert "broken" in status.out
     assert "failed" in status.out
-    assert "daemon: " in status.err
+    assert "No daemon is running (last seen " in status.err
     assert "marker" in show.out
     assert "job.failed" in events.out
     assert "Cohere ended fine-tuning" in providers.err

@@ -6,6 +6,7 @@ import sqlite3
 import unicodedata
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from drive import Place, cartesia, oxen
 from listener import Listener
@@ -146,7 +147,7 @@ def test_the_log_of_a_daemon_is_short_lines_on_a_terminal_and_json_elsewhere(pla
     shown = place.shown("up", "-y", "--until-settled")
     text = "\n".join(lines(shown))
     assert "\x1b[" in shown
-    assert re.fullmatch(r"(\d\d:\d\d:\d\d  [a-z]+  .*\n?)+", text), text
+    assert re.fullmatch(r"(\d\d:\d\d:\d\d  [a-z]+  .*\n?(  \S.*\n?)?)+", text), text
     found = dict(re.findall(r"^(\d\d:\d\d):\d\d  voice  (succeeded)", text, re.MULTILINE))
     ended = datetime.fromisoformat(place.job("voice")["finished_at"]) + timedelta(hours=5, minutes=45)
     assert f"{ended:%H:%M}" in found
@@ -170,3 +171,62 @@ def test_no_secret_of_the_process_is_drawn(place: Place) -> None:
     last = shown.rpartition("MODEL OR REASON")[2]  # the first is drawn before any secret is known
     assert "they say" in last
     assert "0123456789" not in last
+
+
+def wrapped(shown: str, sentence: str) -> bool:
+    """Say whether a screen of 80 columns shows a sentence, with its lines broken between words alone."""
+    bare = STYLE.sub("", shown)
+    assert all(cells(line) <= 80 for line in bare.splitlines()), bare
+    return sentence in re.sub(r"\s*\n\s*", " ", bare)
+
+
+def test_errors_and_log_lines_are_wrapped_between_words(place: Place) -> None:
+    place("init", "--force")
+    starter = (place.folder / "jobs.toml").read_text()
+    assert max(map(len, starter.splitlines())) < 80
+    assert wrapped(place.shown("plan"), 'only the sandbox has "sandbox-dataset", put your own value there')
+    assert wrapped(place.shown("-o", "jsn", "plan"), "'table', 'wide', 'json'")
+    for dataset in ("ds-1", "ds-2"):
+        place.write(cartesia("narrator-with-a-name-that-is-long", dataset=dataset))
+        shown = place.shown("up", "-y", "--until-settled")
+    assert wrapped(shown, "held: its spec changed; review it with `orchestrator apply`")
+
+
+def test_a_refused_credential_is_told_below_the_table(place: Place) -> None:
+    place.write(cartesia("voice"))
+    place.env["CARTESIA_API_KEY"] = ""
+    with on_terminals(place, ("apply", "-y", "--wait")) as (terminal,):
+        assert terminal.wait() == 4
+        last = terminal.text.rpartition("MODEL OR REASON")[2]
+    assert wrapped(
+        last, "once the key is there, the next `orchestrator up` or `orchestrator apply` sends it."
+    )
+
+
+def test_under_the_sandbox_the_commands_to_type_are_its_own(place: Place) -> None:
+    place.write(
+        oxen("broken", resource="main/fail-me"), accounts='[providers.oxen]\nnamespace = "a"\nrepo = "b"\n'
+    )
+    place.env["ORCHESTRATOR_SANDBOX_STAGE_SECONDS"] = "0"
+    applied = place("--sandbox", "apply", "-y", "--wait", code=5)
+    assert "orchestrator --sandbox why broken\n" in applied.err
+    assert ": orchestrator --sandbox up\n" in place("--sandbox", "status").err
+    assert "`orchestrator --sandbox retry broken` buys another attempt" in place("--sandbox", "plan").out
+    assert "orchestrator --sandbox status lists" in place("--sandbox", "show", "brken", code=1).err
+    assert ": orchestrator up\n" in place("status").err
+
+
+def test_ctrl_c_while_the_sandbox_starts_is_quiet(place: Place) -> None:
+    place.write(oxen("voice"))
+    with on_terminals(place, ("--sandbox", "up", "-y")) as (terminal,):
+        place.until(lambda: children(terminal.process.pid), "the sandbox's process")
+        terminal.type(CTRL_C)
+        assert terminal.wait() == 0
+        assert terminal.text == "^C"
+
+
+def children(pid: int) -> list[str]:
+    """List the processes that this one has started."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or [
+        one for task in Path(f"/proc/{pid}/task").iterdir() for one in (task / "children").read_text().split()
+    ]

@@ -31,6 +31,7 @@ def test_places_after_bom_and_windows_newlines() -> None:
         (b"# a\n\xc3(", "jobs.toml:2:1: not UTF-8 text"),
         ("a = 1".encode("utf-16"), "jobs.toml:1:1: not UTF-8 text"),
         (b"a = 1\nb = ", "jobs.toml:2:5: not TOML: Invalid value"),
+        (b"a = 1\nb = en", "jobs.toml:2:5: not TOML: text must stand in quotes"),
         (b"a = 1\n\nb c", "jobs.toml:3:3: not TOML: Expected '=' after a key in a key/value pair"),
         (b'a = "x', "jobs.toml:1:7: not TOML: Unterminated string"),
         (b"a = 1\na = 2", "jobs.toml:2:1: a: already defined at jobs.toml:1"),

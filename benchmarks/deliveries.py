@@ -60,7 +60,7 @@ def receiving() -> Iterator[str]:
 
 @asynccontextmanager
 async def stored(url: str) -> AsyncIterator[Store]:
-    async with Database(url) as database:
+    with Database(url) as database:
         await upgrade(database)
         yield Store(database, "acme")
 

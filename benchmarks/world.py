@@ -150,16 +150,16 @@ async def fill(folder: Path) -> None:
     """Store an open run, of a job of its own, for each id."""
     prepare_file(folder / "state.db")
     ids, now = json.loads((folder / "ids.json").read_text()), datetime.now(UTC)
-    async with Database(f"sqlite:///{folder}/state.db") as database:
+    with Database(f"sqlite:///{folder}/state.db") as database:
         await upgrade(database)
         for start in range(0, len(ids), CHUNK):
             part = range(start, min(start + CHUNK, len(ids)))
             rows = [run_values(a_run(number, ids[number], now)) for number in part]
             records = [record_values(_record(number), PROJECT) for number in part]
 
-            async def work(tx: Tx, rows: Any = rows, records: Any = records) -> None:
-                await tx.execute(sa.insert(jobs), records)
-                await tx.execute(sa.insert(runs), rows)
+            def work(tx: Tx, rows: Any = rows, records: Any = records) -> None:
+                tx.execute(sa.insert(jobs), records)
+                tx.execute(sa.insert(runs), rows)
 
             await database.write(work)
 
@@ -197,14 +197,14 @@ class World:
 async def world(folder: Path) -> AsyncIterator[World]:
     """Open an engine on `folder`."""
     clock = Clock()
-    async with Database(f"sqlite:///{folder}/state.db", clock=clock) as database:
+    with Database(f"sqlite:///{folder}/state.db", clock=clock) as database:
         manifest = load([folder / "jobs.toml"], kinds(), {})
         store = Store(database, PROJECT)
         engine = Engine(store, manifest, Journal(folder / "replies.jsonl"), environment())
         await engine.prepare()
 
-        async def due(tx: Tx) -> None:
-            await tx.execute(sa.update(accounts).values(next_poll_at=None))
+        def due(tx: Tx) -> None:
+            tx.execute(sa.update(accounts).values(next_poll_at=None))
 
         await database.write(due)  # the clock of an earlier measurement was ahead of ours
         try:

@@ -73,7 +73,7 @@ def _migrated_postgres(postgres: Postgres) -> Iterator[str]:
 
 
 async def _migrate(url: str) -> None:
-    async with Database(url) as database:
+    with Database(url) as database:
         await upgrade(database)
 
 
@@ -108,5 +108,5 @@ def blank_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A migrated, empty database; the test runs on each kind."""
-    async with Database(database_url) as opened:
+    with Database(database_url) as opened:
         yield opened

@@ -41,6 +41,7 @@ LAZY = {
     "orchestrator/cli/_sentences.py",
     "orchestrator/cli/apply.py",  # the daemon, where somebody waits
     "orchestrator/cli/wait.py",
+    "orchestrator/store/hints.py",  # psycopg, which not everybody has
     "orchestrator/sandbox/__init__.py",  # a program of its own: starting it as a child loads no server
 }
 """What loads something only when it is asked for."""

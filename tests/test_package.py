@@ -59,8 +59,7 @@ def _versions() -> list[Path]:
 
 def test_what_the_package_imports_is_what_it_asks_for() -> None:
     asked = {name_of(requirement) for requirement in PROJECT["dependencies"]}
-    # SQLAlchemy loads aiosqlite by its name; sniffio spares httpcore a failing import at every lock.
-    unseen = {"aiosqlite", "sniffio"}
+    unseen = {"sniffio"}  # which spares httpcore a failing import at every lock
     # `pydantic_core` and `starlette` are the undersides of pydantic and FastAPI, of one version with them.
     parts = {"pydantic_core": "pydantic", "starlette": "fastapi"}
     third = {module for module in imported() if module not in sys.stdlib_module_names} - {"orchestrator"}

@@ -152,7 +152,7 @@ def _load() -> None:
         package = importlib.import_module(f"orchestrator.{name}")
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    importlib.import_module("aiosqlite")
+    importlib.import_module("orchestrator.daemon")
     importlib.import_module("orchestrator.cli._app").kinds()
 
 

@@ -21,7 +21,6 @@ NOISY = (
     "apscheduler",
     "watchfiles",
     "asyncio",
-    "aiosqlite",
     "sqlalchemy",
 )
 

@@ -10,9 +10,9 @@ from orchestrator import crashpoint, late
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._text import document
 from orchestrator.errors import SchemaError, UsageError
-from orchestrator.store.database import REVISION
 from orchestrator.store.file import prepare_file
 from orchestrator.store.opening import open_database
+from orchestrator.store.schema import REVISION
 
 
 @click.group("db")
@@ -26,7 +26,7 @@ def upgrade(app: App) -> int:
     """Bring the schema to this release's; an SQLite file is copied first."""
 
     async def work() -> int:
-        async with open_database(app.settings().address, make=True) as database:
+        with open_database(app.settings().address, make=True) as database:
             before = await late("store.migrate").upgrade(database)
         app.say(f"schema {REVISION}" + ("" if before == REVISION else f", was {before or 'empty'}"))
         return 0
@@ -40,7 +40,7 @@ def current(app: App) -> int:
     """Print the schema's revision."""
 
     async def work() -> int:
-        async with open_database(app.settings().address, reading=True) as database:
+        with open_database(app.settings().address, reading=True) as database:
             found = None if database is None else await database.revision()
         if app.output == "json":
             app.out(document({"schema_version": 1, "revision": found, "known": REVISION}))
@@ -57,7 +57,7 @@ def check(app: App) -> int:
     """Say whether the schema is this release's and the file is sound; exits with 1 if not."""
 
     async def work() -> int:
-        async with open_database(app.settings().address, reading=True) as database:
+        with open_database(app.settings().address, reading=True) as database:
             if database is None:
                 raise SchemaError("there is no database yet", hint="orchestrator apply makes it")
             await database.require_schema()
@@ -77,7 +77,7 @@ def backup(app: App, *, file: Path) -> int:
 
     async def work() -> int:
         address = app.settings().address
-        async with open_database(address, reading=True) as database:
+        with open_database(address, reading=True) as database:
             source = address.path
             if database is None:
                 raise UsageError(f"there is no database at {source}")

@@ -17,7 +17,7 @@ from orchestrator.config.manifest import Manifest
 from orchestrator.errors import Denied, ManifestError, OrchestratorError
 from orchestrator.hooks.base import Hook
 from orchestrator.providers.registry import registry
-from orchestrator.store.driver import SAFE_WAL
+from orchestrator.store.engines import SAFE_WAL
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
 

@@ -234,7 +234,7 @@ class Daemon:
         self._settled.wake()
 
     async def _listen(self) -> None:
-        async for _ in changes(self.engine.store.database):
+        async for _ in changes(self.engine.store.database, self.engine.store.project, self._stop):
             self._wake_all()
 
     async def _beats(self) -> None:

@@ -61,12 +61,12 @@ class Accounts:
     async def declare(self, kinds: Mapping[str, str]) -> None:
         """Make a row for each account that has none, and set its kind; `kinds` maps account to that."""
 
-        async def known(tx: Tx) -> set[tuple[str, str]]:
+        def known(tx: Tx) -> set[tuple[str, str]]:
             named = sa.select(accounts.c.name, accounts.c.kind)
-            found = await tx.execute(named.where(accounts.c.project == self._project))
+            found = tx.execute(named.where(accounts.c.project == self._project))
             return {(row.name, row.kind) for row in found}
 
-        async def work(tx: Tx) -> None:
+        def work(tx: Tx) -> None:
             rows = [
                 {"project": self._project, "name": name, "kind": kind, "failures": 0, "epoch": 0}
                 for name, kind in sorted(kinds.items())
@@ -74,7 +74,7 @@ class Accounts:
             insert = tx.insert(accounts)
             changed = {"kind": insert.excluded.kind}
             key = [accounts.c.project, accounts.c.name]
-            await tx.execute(insert.on_conflict_do_update(index_elements=key, set_=changed), rows)
+            tx.execute(insert.on_conflict_do_update(index_elements=key, set_=changed), rows)
 
         if not set(kinds.items()) <= await self._database.read(known):
             await self._database.write(work)
@@ -93,12 +93,12 @@ class Accounts:
             accounts.c.next_poll_at > first,
         )
 
-        async def any_rests(tx: Tx) -> bool:
-            found = await tx.execute(sa.select(accounts.c.name).where(*resting), {"now": tx.now})
+        def any_rests(tx: Tx) -> bool:
+            found = tx.execute(sa.select(accounts.c.name).where(*resting), {"now": tx.now})
             return found.first() is not None
 
-        async def work(tx: Tx) -> None:
-            await tx.execute(sa.update(accounts).where(*resting).values(next_poll_at=first), {"now": tx.now})
+        def work(tx: Tx) -> None:
+            tx.execute(sa.update(accounts).where(*resting).values(next_poll_at=first), {"now": tx.now})
 
         if await self._database.read(any_rests):
             await self._database.write(work)
@@ -106,12 +106,12 @@ class Accounts:
     async def all(self) -> Sequence[Account]:
         """Return every account with the number of its open runs."""
 
-        async def work(tx: Tx) -> Sequence[Account]:
+        def work(tx: Tx) -> Sequence[Account]:
             theirs = sa.and_(runs.c.project == accounts.c.project, runs.c.account == accounts.c.name)
             counted = sa.select(sa.func.count()).where(theirs, runs.c.status.in_(OPEN))
             oldest = sa.select(sa.func.min(runs.c.submitted_at)).where(theirs, OPEN_THERE)
             columns = counted.label("open"), oldest.label("open_since")
-            found = await tx.execute(
+            found = tx.execute(
                 sa.select(accounts, *columns)
                 .where(accounts.c.project == self._project)
                 .order_by(accounts.c.name)
@@ -123,13 +123,13 @@ class Accounts:
     async def claim(self, name: str) -> Account | None:
         """Take the polling of an account that is due, or None where another does it or it is not."""
 
-        async def work(tx: Tx, taken: list[Claim]) -> Account | None:
+        def work(tx: Tx, taken: list[Claim]) -> Account | None:
             free = sa.or_(self._leases.free(accounts, tx), accounts.c.owner == self._leases.owner)
             due = sa.or_(accounts.c.next_poll_at.is_(None), accounts.c.next_poll_at <= tx.now)
             chosen = sa.select(accounts.c.name).where(self._named(name), free, due).with_for_update()
-            if (await tx.execute(chosen)).first() is None:
+            if (tx.execute(chosen)).first() is None:
                 return None
-            (row,) = await self._leases.take(tx, accounts, [name], taken)
+            (row,) = self._leases.take(tx, accounts, [name], taken)
             return _account(row)
 
         self._leases.drop_row(accounts, name)
@@ -157,9 +157,9 @@ class Accounts:
             values["poll_seconds"] = interval.total_seconds()
         values["owner"] = self._leases.owner if keep else None
 
-        async def work(tx: Tx) -> datetime | None:
+        def work(tx: Tx) -> datetime | None:
             until = tx.now + LEASE if keep else None
-            result = await tx.execute(
+            result = tx.execute(
                 sa.update(accounts)
                 .where(self._named(account.name), accounts.c.epoch == account.epoch)
                 .values(**values, lease_until=until)
@@ -187,8 +187,8 @@ class Accounts:
         Until `asked` the provider itself wants to be left alone, so that not even a person shortens it.
         """
 
-        async def work(tx: Tx) -> None:
-            await tx.execute(
+        def work(tx: Tx) -> None:
+            tx.execute(
                 sa.update(accounts)
                 .where(self._named(name))
                 .values(
@@ -206,8 +206,8 @@ class Accounts:
     async def recover(self, name: str) -> None:
         """Forget the failures of an account that answers again."""
 
-        async def work(tx: Tx) -> None:
-            await tx.execute(
+        def work(tx: Tx) -> None:
+            tx.execute(
                 sa.update(accounts)
                 .where(self._named(name), accounts.c.failures > 0)
                 .values(last_error=None, failures=0)
@@ -218,9 +218,9 @@ class Accounts:
     async def pause(self, name: str, why: str, routing: Routing, *, until: datetime) -> bool:
         """Stop sending for an account whose credentials are refused; True where it was not paused yet."""
 
-        async def work(tx: Tx) -> bool:
-            row = (await tx.execute(sa.select(accounts).where(self._named(name)).with_for_update())).one()
-            await tx.execute(
+        def work(tx: Tx) -> bool:
+            row = (tx.execute(sa.select(accounts).where(self._named(name)).with_for_update())).one()
+            tx.execute(
                 sa.update(accounts)
                 .where(self._named(name))
                 .values(
@@ -233,11 +233,11 @@ class Accounts:
                 )
             )
             pending = self._pending(name)
-            await lock(tx, pending)
-            await tx.execute(sa.update(runs).where(pending).values(reason=Reason.CREDENTIALS, message=why))
+            lock(tx, pending)
+            tx.execute(sa.update(runs).where(pending).values(reason=Reason.CREDENTIALS, message=why))
             if row.paused is not None:
                 return False
-            await tell(tx, self._project, [(self._event(EventType.PAUSED, name, tx.now, why), None)], routing)
+            tell(tx, self._project, [(self._event(EventType.PAUSED, name, tx.now, why), None)], routing)
             return True
 
         self._leases.drop_row(accounts, name)
@@ -246,8 +246,8 @@ class Accounts:
     async def resume(self, name: str, routing: Routing) -> None:
         """Go on with an account that answers again."""
 
-        async def work(tx: Tx) -> None:
-            changed = await tx.execute(
+        def work(tx: Tx) -> None:
+            changed = tx.execute(
                 sa.update(accounts)
                 .where(self._named(name), accounts.c.paused.is_not(None))
                 .values(paused=None, last_error=None, failures=0)
@@ -255,12 +255,10 @@ class Accounts:
             if changed.rowcount != 1:
                 return
             refused = sa.and_(self._pending(name), runs.c.reason == Reason.CREDENTIALS)
-            await lock(tx, refused)
-            await tx.execute(sa.update(runs).where(refused).values(reason=None, message=None, due_at=tx.now))
-            await tell(
-                tx, self._project, [(self._event(EventType.RESUMED, name, tx.now, None), None)], routing
-            )
-            await notify(tx, self._project)
+            lock(tx, refused)
+            tx.execute(sa.update(runs).where(refused).values(reason=None, message=None, due_at=tx.now))
+            tell(tx, self._project, [(self._event(EventType.RESUMED, name, tx.now, None), None)], routing)
+            notify(tx, self._project)
 
         await self._database.write(work)
 

@@ -80,9 +80,9 @@ class Agendas:
     async def read(self, account: str, *, max_running: int | None = None) -> Agenda:
         """Return what is due for `account`; sends wait while it has `max_running` open."""
 
-        async def work(tx: Tx) -> Agenda:
+        def work(tx: Tx) -> Agenda:
             statement = self._statements[max_running is not None]
-            row = (await tx.execute(statement, {"account": account})).one()
+            row = (tx.execute(statement, {"account": account})).one()
             full = max_running is not None and row.open >= max_running
             poll = row.next_poll_at or tx.now
             if row.owner != self._owner and row.lease_until is not None:

@@ -47,7 +47,7 @@ def by_table(claims: Iterable[Claim]) -> Iterable[tuple[Any, sa.Column[Any], lis
             yield key.table, key, mine
 
 
-async def lock_rows(tx: Tx, key: sa.Column[Any], where: Sequence[sa.ColumnElement[bool]]) -> None:
+def lock_rows(tx: Tx, key: sa.Column[Any], where: Sequence[sa.ColumnElement[bool]]) -> None:
     """Lock rows in the order of their keys, as all do that lock several: nobody waits in a circle."""
     if tx.connection.dialect.name == "postgresql":
-        await tx.execute(sa.select(key).where(*where).order_by(key).with_for_update())
+        tx.execute(sa.select(key).where(*where).order_by(key).with_for_update())

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -12,9 +12,12 @@ from orchestrator.core.event import Event
 from orchestrator.core.run import Run, Status
 from orchestrator.core.transition import Transition, finish
 from orchestrator.errors import LeaseLost
-from orchestrator.store.database import CHANNEL, Tx
+from orchestrator.store.database import Tx
 from orchestrator.store.rows import COMMITTED, delivery_values, event_values, run_values, to_policy, to_run
 from orchestrator.store.tables import UTCDateTime, deliveries, events, jobs, runs
+
+CHANNEL: Final = "orchestrator"
+"""The channel on which PostgreSQL tells of commits; the payload is the project."""
 
 _UNTIL = sa.bindparam("v_lease_until", type_=UTCDateTime)
 _LEASE = sa.case((runs.c.lease_until > _UNTIL, runs.c.lease_until), else_=_UNTIL)
@@ -34,7 +37,7 @@ def make_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
-async def commit(tx: Tx, project: str, transitions: Sequence[Transition], routing: Routing) -> None:
+def commit(tx: Tx, project: str, transitions: Sequence[Transition], routing: Routing) -> None:
     """Write `transitions` with their events and deliveries.
 
     Raises `LeaseLost`, and writes none, where a row is no longer as it was when it was read.
@@ -53,21 +56,21 @@ async def commit(tx: Tx, project: str, transitions: Sequence[Transition], routin
     )
     # In the order of their ids, as all do that lock several: two commits never wait for each other.
     rows = sorted(map(_parameters, transitions), key=lambda row: str(row["b_id"]))
-    result = await tx.execute(statement, rows)
+    result = tx.execute(statement, rows)
     if result.rowcount != len(rows):
         raise LeaseLost("another worker has taken over the run")
     told = [(event, transition.run) for transition in transitions for event in transition.events]
-    await tell(tx, project, told, routing)
-    await _end_unsent(tx, project, transitions, routing)
+    tell(tx, project, told, routing)
+    _end_unsent(tx, project, transitions, routing)
 
 
-async def _end_unsent(tx: Tx, project: str, transitions: Sequence[Transition], routing: Routing) -> None:
+def _end_unsent(tx: Tx, project: str, transitions: Sequence[Transition], routing: Routing) -> None:
     """Cancel what came back to pending after a person asked for its end: it would be bought otherwise."""
     pending = [transition.run.id for transition in transitions if transition.run.status is Status.PENDING]
     if not pending:
         return
-    asked = await tx.execute(sa.select(runs).where(runs.c.id.in_(pending), runs.c.cancel.is_not(None)))
-    await commit(tx, project, [cancel_unsent(to_run(row), tx) for row in asked], routing)
+    asked = tx.execute(sa.select(runs).where(runs.c.id.in_(pending), runs.c.cancel.is_not(None)))
+    commit(tx, project, [cancel_unsent(to_run(row), tx) for row in asked], routing)
 
 
 def cancel_unsent(run: Run, tx: Tx) -> Transition:
@@ -76,16 +79,16 @@ def cancel_unsent(run: Run, tx: Tx) -> Transition:
     return finish(run, tx.now, status=Status.CANCELLED, message=message).released()
 
 
-async def lock(tx: Tx, *where: sa.ColumnElement[bool]) -> None:
+def lock(tx: Tx, *where: sa.ColumnElement[bool]) -> None:
     """Lock the rows of `runs` that are about to be written together, in the order of their ids."""
     if tx.connection.dialect.name == "postgresql":
-        await tx.execute(sa.select(runs.c.id).where(*where).order_by(runs.c.id).with_for_update())
+        tx.execute(sa.select(runs.c.id).where(*where).order_by(runs.c.id).with_for_update())
 
 
-async def lock_jobs(tx: Tx, project: str) -> None:
+def lock_jobs(tx: Tx, project: str) -> None:
     """Let nobody else decide about the jobs of `project` until this transaction ends."""
     if tx.connection.dialect.name == "postgresql":
-        await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"jobs {project}"))))
+        tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"jobs {project}"))))
 
 
 def _parameters(transition: Transition) -> dict[str, Any]:
@@ -99,32 +102,32 @@ def _parameters(transition: Transition) -> dict[str, Any]:
     }
 
 
-async def tell(tx: Tx, project: str, told: Sequence[tuple[Event, Run | None]], routing: Routing) -> None:
+def tell(tx: Tx, project: str, told: Sequence[tuple[Event, Run | None]], routing: Routing) -> None:
     """Write events, and a delivery of each for every hook that wants it."""
     if not told:
         return
     if tx.connection.dialect.name == "postgresql":
         # Ids must become visible in their order, or a reader that follows them misses one.
-        await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"events {project}"))))
-    made = await tx.execute(
+        tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"events {project}"))))
+    made = tx.execute(
         sa.insert(events).returning(events.c.id, sort_by_parameter_order=True),
         [event_values(event) for event, _ in told],
     )
     numbered = [(replace(event, id=row.id), run) for (event, run), row in zip(told, made.all(), strict=True)]
     outbox: list[Delivery] = []
-    for event, run, names, current in await hearers(tx, project, numbered, routing):
+    for event, run, names, current in hearers(tx, project, numbered, routing):
         routes = routes_of(names, routing.hooks)
         outbox += fan_out(event, run, routes, current=current, make_id=lambda: make_id("msg"))
     if outbox:
-        await tx.execute(sa.insert(deliveries), [delivery_values(delivery) for delivery in outbox])
-    await notify(tx, project)
+        tx.execute(sa.insert(deliveries), [delivery_values(delivery) for delivery in outbox])
+    notify(tx, project)
 
 
-async def hearers(
+def hearers(
     tx: Tx, project: str, told: Sequence[tuple[Event, Run | None]], routing: Routing
 ) -> Sequence[tuple[Event, Run | None, tuple[str, ...], bool]]:
     """Add to each event the hooks that its job names, and whether its run is the one that stands."""
-    declared = await _declared(tx, project, {run.job for _, run in told if run is not None})
+    declared = _declared(tx, project, {run.job for _, run in told if run is not None})
     return [(event, run, *_hearers(run, declared, routing)) for event, run in told]
 
 
@@ -139,7 +142,7 @@ def _hearers(run: Run | None, declared: Mapping[str, Any], routing: Routing) -> 
     return to_policy(job.policy).hooks, current
 
 
-async def _declared(tx: Tx, project: str, names: set[str]) -> Mapping[str, Any]:
+def _declared(tx: Tx, project: str, names: set[str]) -> Mapping[str, Any]:
     newest = (
         sa.select(sa.func.max(runs.c.attempt))
         .where(
@@ -152,10 +155,10 @@ async def _declared(tx: Tx, project: str, names: set[str]) -> Mapping[str, Any]:
         .label("newest")
     )
     statement = sa.select(jobs, newest).where(jobs.c.project == project, jobs.c.name.in_(sorted(names)))
-    return {row.name: row for row in await tx.execute(statement)} if names else {}
+    return {row.name: row for row in tx.execute(statement)} if names else {}
 
 
-async def notify(tx: Tx, project: str) -> None:
+def notify(tx: Tx, project: str) -> None:
     """Hint to whoever waits that there is something new; on SQLite the file's own change is the hint."""
     if tx.connection.dialect.name == "postgresql":
-        await tx.execute(sa.select(sa.func.pg_notify(CHANNEL, project)))
+        tx.execute(sa.select(sa.func.pg_notify(CHANNEL, project)))

@@ -48,7 +48,7 @@ class Daemons:
         Returns the database's time. The first time, those that have been silent for a day are forgotten.
         """
 
-        async def sign(tx: Tx) -> Sequence[str]:
+        def sign(tx: Tx) -> Sequence[str]:
             statement = tx.insert(daemons).values(
                 project=self._project,
                 owner=self._owner,
@@ -58,60 +58,60 @@ class Daemons:
                 started_at=tx.now,
                 seen_at=tx.now,
             )
-            await tx.execute(
+            tx.execute(
                 statement.on_conflict_do_update(
                     index_elements=["project", "owner"],
                     set_={"seen_at": tx.now, "address": address, "ended_at": None},
                 )
             )
             if not self._begun:
-                await tx.execute(
+                tx.execute(
                     sa.delete(daemons).where(
                         daemons.c.project == self._project, daemons.c.seen_at < tx.now - timedelta(days=1)
                     )
                 )
-            return await self._dead(tx)
+            return self._dead(tx)
 
         now = await self._leases.beat(sign)
         self._begun = True
         return now
 
-    async def _dead(self, tx: Tx) -> Sequence[str]:
+    def _dead(self, tx: Tx) -> Sequence[str]:
         """Find the daemons of this machine that ended without a word, and write down that they have."""
         others = sa.and_(
             daemons.c.project == self._project, daemons.c.owner != self._owner, daemons.c.ended_at.is_(None)
         )
-        found = await tx.execute(sa.select(daemons.c.owner, daemons.c.seen_at).where(others))
+        found = tx.execute(sa.select(daemons.c.owner, daemons.c.seen_at).where(others))
         # In a container its number may name no process here, though it lives: then it is not silent.
         silent = [row.owner for row in found if not tx.now - SILENT < row.seen_at <= tx.now]
         dead = sorted(owner for owner in silent if not alive(owner))
         if dead:
             ended = sa.update(daemons).where(others, daemons.c.owner.in_(dead))
-            await tx.execute(ended.values(ended_at=tx.now))
+            tx.execute(ended.values(ended_at=tx.now))
         return dead
 
     async def leave(self) -> None:
         """Say that this daemon ends."""
 
-        async def work(tx: Tx) -> None:
-            await tx.execute(
+        def work(tx: Tx) -> None:
+            tx.execute(
                 sa.update(daemons)
                 .where(daemons.c.project == self._project, daemons.c.owner == self._owner)
                 .values(seen_at=tx.now, ended_at=tx.now)
             )
-            await notify(tx, self._project)
+            notify(tx, self._project)
 
         await self._database.write(work)
 
     async def latest(self) -> Beat | None:
         """Return the daemon that was seen last, one that still runs before all that ended."""
 
-        async def work(tx: Tx) -> Beat | None:
+        def work(tx: Tx) -> Beat | None:
             # One that was seen in times to come wrote before the clock was put back, and would have since.
             near = daemons.c.seen_at.between(tx.now - FRESH, tx.now + FRESH)
             runs = sa.and_(daemons.c.ended_at.is_(None), near)
             row = (
-                await tx.execute(
+                tx.execute(
                     sa.select(daemons)
                     .where(daemons.c.project == self._project)
                     .order_by(sa.case((runs, 0), else_=1), daemons.c.seen_at.desc())

@@ -31,9 +31,9 @@ class Decisions:
     async def add(self, run: Run, *, beside: Run) -> None:
         """Store another attempt, unless `beside`, its predecessor, is no longer the latest or has moved."""
 
-        async def work(tx: Tx) -> None:
-            await lock_jobs(tx, self._project)
-            await self._unmoved(tx, beside)
+        def work(tx: Tx) -> None:
+            lock_jobs(tx, self._project)
+            self._unmoved(tx, beside)
             taken = sa.select(runs.c.id).where(
                 runs.c.project == run.project,
                 runs.c.job == run.job,
@@ -41,10 +41,10 @@ class Decisions:
                 runs.c.fingerprint == run.fingerprint,
                 runs.c.attempt >= run.attempt,
             )
-            if (await tx.execute(taken)).first() is not None:
+            if (tx.execute(taken)).first() is not None:
                 raise UsageError(f"{run.job} has a newer attempt by now", hint=f"orchestrator show {run.job}")
-            await tx.execute(sa.insert(runs), [run_values(run)])
-            await notify(tx, self._project)
+            tx.execute(sa.insert(runs), [run_values(run)])
+            notify(tx, self._project)
 
         await self._database.write(work)
 
@@ -61,17 +61,17 @@ class Decisions:
         `then` is stored in the same commit: the attempt that follows it.
         """
 
-        async def work(tx: Tx) -> Run:
-            now = await self._unmoved(tx, run)
+        def work(tx: Tx) -> Run:
+            now = self._unmoved(tx, run)
             transition = step(now, tx.now).released()  # whoever holds it loses it by this
             if transition.run.status is Status.PENDING:
                 # To send it is wanted later than its end was.
                 transition = replace(transition, run=replace(transition.run, cancel=None))
-                await tx.execute(sa.update(runs).where(runs.c.id == run.id).values(cancel=None))
-            await commit(tx, self._project, [transition], routing)
+                tx.execute(sa.update(runs).where(runs.c.id == run.id).values(cancel=None))
+            commit(tx, self._project, [transition], routing)
             if then is not None:
-                await tx.execute(sa.insert(runs), [run_values(then)])
-            await notify(tx, self._project)
+                tx.execute(sa.insert(runs), [run_values(then)])
+            notify(tx, self._project)
             return transition.run
 
         return await self._database.write(work)
@@ -82,49 +82,49 @@ class Decisions:
         The run takes the job's account and fingerprint: a person said that it is this work.
         """
 
-        async def work(tx: Tx) -> None:
-            await lock_jobs(tx, self._project)
-            await self._unmoved(tx, run)
-            old = await tx.execute(
+        def work(tx: Tx) -> None:
+            lock_jobs(tx, self._project)
+            self._unmoved(tx, run)
+            old = tx.execute(
                 sa.select(runs.c.id).where(runs.c.project == self._project, runs.c.job == run.job)
             )
-            await tx.execute(
+            tx.execute(
                 sa.update(runs)
                 .where(runs.c.id == run.id)
                 .values(job=record.name, account=record.account, fingerprint=record.fingerprint)
             )
             if len(old.all()) == 1:
-                await self._forget(tx, run.job)
-            await self._declare(tx, record)
+                self._forget(tx, run.job)
+            self._declare(tx, record)
 
         await self._database.write(work)
 
     async def insert_bound(self, record: Record, transition: Transition, routing: Routing) -> None:
         """Store a run that the provider has and we did not know, bound to a declared job."""
 
-        async def work(tx: Tx) -> None:
-            await lock_jobs(tx, self._project)
-            await tx.execute(sa.insert(runs), [run_values(transition.before)])
-            await self._declare(tx, record)
-            await commit(tx, self._project, [transition], routing)
-            await notify(tx, self._project)
+        def work(tx: Tx) -> None:
+            lock_jobs(tx, self._project)
+            tx.execute(sa.insert(runs), [run_values(transition.before)])
+            self._declare(tx, record)
+            commit(tx, self._project, [transition], routing)
+            notify(tx, self._project)
 
         await self._database.write(work)
 
-    async def _declare(self, tx: Tx, record: Record) -> None:
-        await tx.execute(sa.delete(jobs).where(jobs.c.project == self._project, jobs.c.name == record.name))
-        await tx.execute(sa.insert(jobs), [record_values(replace(record, held=None), self._project)])
+    def _declare(self, tx: Tx, record: Record) -> None:
+        tx.execute(sa.delete(jobs).where(jobs.c.project == self._project, jobs.c.name == record.name))
+        tx.execute(sa.insert(jobs), [record_values(replace(record, held=None), self._project)])
 
-    async def _forget(self, tx: Tx, job: str) -> None:
-        await tx.execute(
+    def _forget(self, tx: Tx, job: str) -> None:
+        tx.execute(
             sa.delete(jobs).where(
                 jobs.c.project == self._project, jobs.c.name == job, sa.not_(jobs.c.managed)
             )
         )
 
-    async def _unmoved(self, tx: Tx, run: Run) -> Run:
+    def _unmoved(self, tx: Tx, run: Run) -> Run:
         """Lock the row and return it as it is now."""
-        row = (await tx.execute(sa.select(runs).where(runs.c.id == run.id).with_for_update())).one_or_none()
+        row = (tx.execute(sa.select(runs).where(runs.c.id == run.id).with_for_update())).one_or_none()
         now = None if row is None else to_run(row)
         if now is None or (now.epoch, now.sequence, now.status) != (run.epoch, run.sequence, run.status):
             raise UsageError(f"{run.job} has changed since it was shown", hint=f"orchestrator show {run.job}")

@@ -32,11 +32,11 @@ class Declared:
         """Read all that a plan compares with."""
         return await self._database.read(self._state)
 
-    async def _state(self, tx: Tx) -> tuple[Mapping[str, Record], Sequence[Known]]:
-        found = await tx.execute(sa.select(jobs).where(jobs.c.project == self._project).order_by(jobs.c.name))
+    def _state(self, tx: Tx) -> tuple[Mapping[str, Record], Sequence[Known]]:
+        found = tx.execute(sa.select(jobs).where(jobs.c.project == self._project).order_by(jobs.c.name))
         records = {row.name: to_record(row) for row in found}
         names = ("id", "job", "account", "fingerprint", "attempt", "status", "remote_id", "cancel")
-        known = await tx.execute(
+        known = tx.execute(
             sa.select(*(runs.c[name] for name in names))
             .where(runs.c.project == self._project)
             .order_by(runs.c.created_at, runs.c.id)
@@ -46,33 +46,33 @@ class Declared:
     async def reconcile(self, decide: Decide, routing: Routing) -> Changeset:
         """Let `decide` see the state and write what it says, all in one transaction."""
 
-        async def work(tx: Tx) -> Changeset:
-            await lock_jobs(tx, self._project)
-            records, known = await self._state(tx)
+        def work(tx: Tx) -> Changeset:
+            lock_jobs(tx, self._project)
+            records, known = self._state(tx)
             writes = decide(records, known, tx.now)
-            await self._write(tx, writes, records, routing)
+            self._write(tx, writes, records, routing)
             return writes
 
         return await self._database.write(work)
 
-    async def _write(self, tx: Tx, writes: Changeset, before: Mapping[str, Record], routing: Routing) -> None:
+    def _write(self, tx: Tx, writes: Changeset, before: Mapping[str, Record], routing: Routing) -> None:
         changed = [record for record in writes.records if before.get(record.name) != record]
         if changed:
-            await tx.execute(self._upsert(tx), [record_values(record, self._project) for record in changed])
+            tx.execute(self._upsert(tx), [record_values(record, self._project) for record in changed])
         if writes.runs:
-            await tx.execute(sa.insert(runs), [run_values(run) for run in writes.runs])
-        await lock(tx, runs.c.id.in_(writes.cancels))
+            tx.execute(sa.insert(runs), [run_values(run) for run in writes.runs])
+        lock(tx, runs.c.id.in_(writes.cancels))
         for run_id in writes.cancels:
-            await request_cancel(tx, self._project, run_id, "cancel", routing)
-        await self._managed(tx, [record.name for record in writes.records], True)
-        await self._managed(tx, writes.unmanaged, False)
-        await self._forget_unbought(tx)
+            request_cancel(tx, self._project, run_id, "cancel", routing)
+        self._managed(tx, [record.name for record in writes.records], True)
+        self._managed(tx, writes.unmanaged, False)
+        self._forget_unbought(tx)
         if writes.runs or writes.cancels:
-            await notify(tx, self._project)
+            notify(tx, self._project)
 
-    async def _managed(self, tx: Tx, names: Sequence[str], managed: bool) -> None:
+    def _managed(self, tx: Tx, names: Sequence[str], managed: bool) -> None:
         for start in range(0, len(names), BATCH):
-            await tx.execute(
+            tx.execute(
                 sa.update(jobs)
                 .where(
                     jobs.c.project == self._project,
@@ -82,10 +82,10 @@ class Declared:
                 .values(managed=managed)
             )
 
-    async def _forget_unbought(self, tx: Tx) -> None:
+    def _forget_unbought(self, tx: Tx) -> None:
         """Let go of what left the files before anything was bought of it: there is nothing to keep."""
         bought = sa.exists().where(runs.c.project == jobs.c.project, runs.c.job == jobs.c.name)
-        await tx.execute(
+        tx.execute(
             sa.delete(jobs).where(jobs.c.project == self._project, sa.not_(jobs.c.managed), sa.not_(bought))
         )
 
@@ -97,29 +97,29 @@ class Declared:
     async def specs(self, run_ids: Sequence[str]) -> Mapping[str, JsonObject]:
         """Read what the runs were bought with, by run id."""
 
-        async def work(tx: Tx) -> Mapping[str, JsonObject]:
+        def work(tx: Tx) -> Mapping[str, JsonObject]:
             specs: dict[str, JsonObject] = {}
             for start in range(0, len(run_ids), BATCH):
                 part = run_ids[start : start + BATCH]
-                for row in await tx.execute(sa.select(runs.c.id, runs.c.spec).where(runs.c.id.in_(part))):
+                for row in tx.execute(sa.select(runs.c.id, runs.c.spec).where(runs.c.id.in_(part))):
                     specs[row.id] = row.spec
             return specs
 
         return await self._database.read(work)
 
 
-async def request_cancel(tx: Tx, project: str, run_id: str, how: str, routing: Routing) -> Run:
+def request_cancel(tx: Tx, project: str, run_id: str, how: str, routing: Routing) -> Run:
     """Ask for a run's end: at once where nothing was sent, else by the loop that speaks to the provider."""
-    row = (await tx.execute(sa.select(runs).where(runs.c.id == run_id).with_for_update())).one()
+    row = (tx.execute(sa.select(runs).where(runs.c.id == run_id).with_for_update())).one()
     run = to_run(row)
     if run.status is Status.PENDING:
         # Whoever holds it has not sent it: that begins with a commit, which this one makes fail.
         moved = cancel_unsent(run, tx)
-        await commit(tx, project, [moved], routing)
+        commit(tx, project, [moved], routing)
         return moved.run
     if not run.status.final:
-        await tx.execute(
+        tx.execute(
             sa.update(runs).where(runs.c.id == run_id).values(cancel=how, cancel_sent=False, due_at=tx.now)
         )
-        await notify(tx, project)
+        notify(tx, project)
     return run

@@ -12,23 +12,23 @@ from orchestrator.store.rows import PENDING
 from orchestrator.store.tables import deliveries
 
 
-async def end_of(tx: Tx, project: str, owners: Collection[str]) -> int:
+def end_of(tx: Tx, project: str, owners: Collection[str]) -> int:
     """End all claims of these owners; whoever thinks to have one writes nothing by it any more."""
     count = 0
     for key in KEYS.values() if owners else ():
         theirs = [*_owned(key.table, project), key.table.c.owner.in_(sorted(owners))]
-        await lock_rows(tx, key, theirs)
-        ended = await tx.execute(sa.update(key.table).where(*theirs).values(**_ended(key.table)))
+        lock_rows(tx, key, theirs)
+        ended = tx.execute(sa.update(key.table).where(*theirs).values(**_ended(key.table)))
         count += ended.rowcount
     return count
 
 
-async def dead(tx: Tx, project: str, alive: Callable[[str], bool]) -> Collection[str]:
+def dead(tx: Tx, project: str, alive: Callable[[str], bool]) -> Collection[str]:
     """Return the owners of claims that are known to be dead."""
     found: set[str] = set()
     for key in KEYS.values():
         owners = sa.select(key.table.c.owner).where(*_owned(key.table, project)).distinct()
-        found |= {row.owner for row in await tx.execute(owners)}
+        found |= {row.owner for row in tx.execute(owners)}
     return [owner for owner in found if not alive(owner)]
 
 
@@ -46,7 +46,7 @@ class Overlong:
         """Look for them with the next beat: the clock was set."""
         self._known, self._next = set(), 0.0
 
-    async def end(self, tx: Tx, project: str) -> int:
+    def end(self, tx: Tx, project: str) -> int:
         """Look where it is time to, and return how many were ended."""
         if self._next is None or awake() < self._next:
             return 0
@@ -54,13 +54,13 @@ class Overlong:
         for name, key in KEYS.items():
             row = key.table.c
             too_long = [*_owned(key.table, project), row.lease_until > tx.now + LEASE]
-            rows = await tx.execute(sa.select(key, row.epoch, row.lease_until).where(*too_long))
+            rows = tx.execute(sa.select(key, row.epoch, row.lease_until).where(*too_long))
             found |= {(Claim(name, one[0], one.epoch), one.lease_until) for one in rows}
         stale = found & self._known
         for claim, _ in sorted(stale):
             key = KEYS[claim.table]
             one = [key.table.c.project == project, key == claim.key, key.table.c.epoch == claim.epoch]
-            await tx.execute(sa.update(key.table).where(*one).values(**_ended(key.table)))
+            tx.execute(sa.update(key.table).where(*one).values(**_ended(key.table)))
         self._known = found - stale
         self._next = awake() + LEASE.total_seconds() if self._known else None
         return len(stale)

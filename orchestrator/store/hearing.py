@@ -32,34 +32,34 @@ class HookStanding:
     rests_until: datetime | None = None
 
 
-async def lock_gate(tx: Tx, project: str, hook: str, origin: str) -> None:
+def lock_gate(tx: Tx, project: str, hook: str, origin: str) -> None:
     """Let nobody else write how a hook and its origin stand until this transaction ends.
 
     Whoever locks several does it in one order: hooks, origins, deliveries, each by name.
     """
     if tx.connection.dialect.name == "postgresql":
         mine = sa.and_(hooks.c.project == project, hooks.c.name == hook)
-        await tx.execute(sa.select(hooks.c.name).where(mine).with_for_update())
+        tx.execute(sa.select(hooks.c.name).where(mine).with_for_update())
         shared = sa.and_(origins.c.project == project, origins.c.origin == origin)
-        await tx.execute(sa.select(origins.c.origin).where(shared).with_for_update())
+        tx.execute(sa.select(origins.c.origin).where(shared).with_for_update())
 
 
-async def lock_gates(tx: Tx, project: str, names: Sequence[str] | None = None) -> Sequence[Hearing]:
+def lock_gates(tx: Tx, project: str, names: Sequence[str] | None = None) -> Sequence[Hearing]:
     """Lock these hooks, or all, and their origins; returns how those stand of which something is known."""
     mine = [hooks.c.project == project, *([hooks.c.name.in_(list(names))] if names is not None else [])]
-    found = await tx.execute(sa.select(hooks).where(*mine).order_by(hooks.c.name).with_for_update())
+    found = tx.execute(sa.select(hooks).where(*mine).order_by(hooks.c.name).with_for_update())
     hearings = [to_hearing(row) for row in found]
     places = sorted({one.origin for one in hearings})
     shared = sa.and_(origins.c.project == project, origins.c.origin.in_(places))
-    await tx.execute(sa.select(origins.c.origin).where(shared).order_by(origins.c.origin).with_for_update())
+    tx.execute(sa.select(origins.c.origin).where(shared).order_by(origins.c.origin).with_for_update())
     return hearings
 
 
-async def read_gate(tx: Tx, project: str, hook: str, origin: str) -> tuple[Hearing, Breaker]:
+def read_gate(tx: Tx, project: str, hook: str, origin: str) -> tuple[Hearing, Breaker]:
     """Read how a hook and its origin stand; what was never in trouble has no row."""
     resting = sa.and_(origins.c.project == hooks.c.project, origins.c.origin == origin)
     row = (
-        await tx.execute(
+        tx.execute(
             sa.select(hooks, origins.c.failures, origins.c.open_until)
             .outerjoin(origins, resting)
             .where(hooks.c.project == project, hooks.c.name == hook)
@@ -71,21 +71,21 @@ async def read_gate(tx: Tx, project: str, hook: str, origin: str) -> tuple[Heari
     return hearing, Breaker(failures=row.failures or 0, open_until=row.open_until)
 
 
-async def write_hearing(tx: Tx, project: str, hearing: Hearing) -> None:
+def write_hearing(tx: Tx, project: str, hearing: Hearing) -> None:
     """Write how a hook stands."""
     values = hearing_values(hearing)
-    await _put(tx, hooks, {"project": project, "name": hearing.name}, values)
+    _put(tx, hooks, {"project": project, "name": hearing.name}, values)
 
 
-async def write_breaker(
+def write_breaker(
     tx: Tx, project: str, origin: str, breaker: Breaker, *, seen: Breaker | None = None
 ) -> bool:
     """Write how an origin stands; with `seen`, only where it still stands so."""
     values = {"failures": breaker.failures, "open_until": breaker.open_until}
     if seen is None:
-        await _put(tx, origins, {"project": project, "origin": origin}, values)
+        _put(tx, origins, {"project": project, "origin": origin}, values)
         return True
-    changed = await tx.execute(
+    changed = tx.execute(
         sa.update(origins)
         .where(
             origins.c.project == project,
@@ -97,9 +97,9 @@ async def write_breaker(
     return changed.rowcount == 1
 
 
-async def _put(tx: Tx, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+def _put(tx: Tx, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     rest = {name: value for name, value in values.items() if name not in key}
-    await tx.execute(
+    tx.execute(
         tx.insert(table).values({**key, **rest}).on_conflict_do_update(index_elements=list(key), set_=rest)
     )
 
@@ -116,8 +116,8 @@ class Hearings:
         if await self._same(tables):
             return ()
 
-        async def work(tx: Tx) -> Sequence[str]:
-            known = {one.name: one for one in await lock_gates(tx, self._project)}
+        def work(tx: Tx) -> Sequence[str]:
+            known = {one.name: one for one in lock_gates(tx, self._project)}
             changed = []
             for name, table in tables.items():
                 before = known.get(name)
@@ -126,31 +126,29 @@ class Hearings:
                 fresh = Hearing(name=name, origin=table.origin, digest=table.digest)
                 if before is not None and before.digest:
                     changed.append(name)
-                    await heal(tx, self._project, before)
-                await write_hearing(tx, self._project, fresh)
-            await tx.execute(
+                    heal(tx, self._project, before)
+                write_hearing(tx, self._project, fresh)
+            tx.execute(
                 sa.update(hooks)
                 .where(hooks.c.project == self._project, hooks.c.name.not_in(list(tables)))
                 .values(declared=False)
             )
-            await notify(tx, self._project)
+            notify(tx, self._project)
             return changed
 
         return await self._database.write(work)
 
     async def _same(self, tables: Mapping[str, Declared]) -> bool:
-        async def work(tx: Tx) -> bool:
-            rows = await self._rows(tx)
+        def work(tx: Tx) -> bool:
+            rows = self._rows(tx)
             return {one.name: one.digest for one in rows if one.declared} == {
                 name: table.digest for name, table in tables.items()
             }
 
         return await self._database.read(work)
 
-    async def _rows(self, tx: Tx) -> Sequence[Hearing]:
-        found = await tx.execute(
-            sa.select(hooks).where(hooks.c.project == self._project).order_by(hooks.c.name)
-        )
+    def _rows(self, tx: Tx) -> Sequence[Hearing]:
+        found = tx.execute(sa.select(hooks).where(hooks.c.project == self._project).order_by(hooks.c.name))
         return [to_hearing(row) for row in found]
 
     async def unfit(self, name: str, why: str | None) -> bool:
@@ -159,15 +157,15 @@ class Hearings:
         Says whether that is news.
         """
 
-        async def work(tx: Tx) -> bool:
+        def work(tx: Tx) -> bool:
             mine = sa.and_(hooks.c.project == self._project, hooks.c.name == name)
-            row = (await tx.execute(sa.select(hooks).where(mine))).one_or_none()
+            row = (tx.execute(sa.select(hooks).where(mine))).one_or_none()
             if row is None or row.unfit == why:
                 return False
-            await tx.execute(sa.update(hooks).where(mine).values(unfit=why))
+            tx.execute(sa.update(hooks).where(mine).values(unfit=why))
             if why is None:
-                await _hurry(tx, self._project, name)
-                await notify(tx, self._project)
+                _hurry(tx, self._project, name)
+                notify(tx, self._project)
             return True
 
         return await self._database.write(work)
@@ -175,18 +173,18 @@ class Hearings:
     async def all(self) -> Sequence[HookStanding]:
         """Return every hook that is declared or that something waits for."""
 
-        async def work(tx: Tx) -> Sequence[HookStanding]:
-            counted = await tx.execute(
+        def work(tx: Tx) -> Sequence[HookStanding]:
+            counted = tx.execute(
                 sa.select(deliveries.c.hook, sa.func.count().label("waiting"))
                 .where(deliveries.c.project == self._project, deliveries.c.state == PENDING)
                 .group_by(deliveries.c.hook)
             )
             waiting = {row.hook: int(row.waiting) for row in counted}
-            found = await tx.execute(sa.select(origins).where(origins.c.project == self._project))
+            found = tx.execute(sa.select(origins).where(origins.c.project == self._project))
             resting = {
                 row.origin: row.open_until for row in found if row.open_until and row.open_until > tx.now
             }
-            known = {one.name: one for one in await self._rows(tx)}
+            known = {one.name: one for one in self._rows(tx)}
             unknown = {name: Hearing(name=name, declared=False) for name in waiting if name not in known}
             return [
                 HookStanding(hearing=one, waiting=waiting.get(name, 0), rests_until=resting.get(one.origin))
@@ -197,13 +195,13 @@ class Hearings:
         return await self._database.read(work)
 
 
-async def heal(tx: Tx, project: str, before: Hearing) -> None:
+def heal(tx: Tx, project: str, before: Hearing) -> None:
     """Switch a hook on again: what waits is due now, what its switching off ended is sent after all.
 
     It is called with the hook's gate locked.
     """
     if before.off_at is not None:
-        await tx.execute(
+        tx.execute(
             sa.update(deliveries)
             .where(
                 deliveries.c.project == project,
@@ -215,15 +213,13 @@ async def heal(tx: Tx, project: str, before: Hearing) -> None:
         )
     mine = sa.and_(hooks.c.project == project, hooks.c.name == before.name)
     well = {"off": None, "off_at": None, "failing_since": None, "refusals": 0, "code": None, "answer": None}
-    await tx.execute(sa.update(hooks).where(mine).values(well))
-    await tx.execute(
-        sa.delete(origins).where(origins.c.project == project, origins.c.origin == before.origin)
-    )
-    await _hurry(tx, project, before.name)
+    tx.execute(sa.update(hooks).where(mine).values(well))
+    tx.execute(sa.delete(origins).where(origins.c.project == project, origins.c.origin == before.origin))
+    _hurry(tx, project, before.name)
 
 
-async def _hurry(tx: Tx, project: str, hook: str) -> None:
-    await tx.execute(
+def _hurry(tx: Tx, project: str, hook: str) -> None:
+    tx.execute(
         sa.update(deliveries)
         .where(
             deliveries.c.project == project,

@@ -4,7 +4,7 @@ A claim is owner, epoch and end of the lease, on a run, an account's polling or 
 raises the epoch, and every write of a holder asks for it, so that a claim that was taken over writes nothing.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ class Leases:
         self.beating = False
         """Whether a daemon's own beat renews what is held."""
 
-    async def claim(self, work: Callable[[Tx, list[Claim]], Awaitable[T]], *, quiet: bool = False) -> T:
+    async def claim(self, work: Callable[[Tx, list[Claim]], T], *, quiet: bool = False) -> T:
         """Run a transaction that adds to a list what it `take`s, which is held from then on."""
         taken: list[Claim] = []
         begun = awake()
@@ -54,12 +54,10 @@ class Leases:
         self._held.update(dict.fromkeys(taken, begun))
         return made
 
-    async def take(
-        self, tx: Tx, table: sa.Table, keys: Sequence[str], taken: list[Claim]
-    ) -> Sequence[sa.Row[Any]]:
+    def take(self, tx: Tx, table: sa.Table, keys: Sequence[str], taken: list[Claim]) -> Sequence[sa.Row[Any]]:
         """Claim these rows, which the transaction has locked, and return them as they are then."""
         key = KEYS[table.name]
-        claimed = await tx.execute(
+        claimed = tx.execute(
             sa.update(table)
             .where(table.c.project == self._project, key.in_(keys))
             .values(owner=self.owner, epoch=table.c.epoch + 1, lease_until=tx.now + LEASE)
@@ -130,22 +128,22 @@ class Leases:
         if self._held or self._owed:
             await self.beat()
 
-    async def beat(self, sign: Callable[[Tx], Awaitable[Collection[str]]] | None = None) -> datetime:
+    async def beat(self, sign: Callable[[Tx], Collection[str]] | None = None) -> datetime:
         """Renew what is held, give back what is owed, end the claims of the dead, and return when that was.
 
         `sign` writes first, in the same transaction, and names owners that are known to be dead.
         """
         held, owed, begun = tuple(self._held), tuple(self._owed), awake()
 
-        async def work(tx: Tx) -> tuple[datetime, set[Claim], int]:
-            gone = await sign(tx) if sign is not None else ()
-            kept = await self._renew(tx, held)
-            ended = await end_of(tx, self._project, gone)
-            ended += await self._overlong.end(tx, self._project) if sign is not None else 0
+        def work(tx: Tx) -> tuple[datetime, set[Claim], int]:
+            gone = sign(tx) if sign is not None else ()
+            kept = self._renew(tx, held)
+            ended = end_of(tx, self._project, gone)
+            ended += self._overlong.end(tx, self._project) if sign is not None else 0
             if owed:
-                await self._give_back(tx, owed)
+                self._give_back(tx, owed)
             elif ended:
-                await notify(tx, self._project)
+                notify(tx, self._project)
             return tx.now, kept, ended
 
         now, kept, ended = await self._database.write(work, quiet=True)
@@ -190,9 +188,9 @@ class Leases:
     async def end(self, alive: Callable[[str], bool]) -> None:
         """End the claims of owners that are known to be dead."""
 
-        async def work(tx: Tx) -> None:
-            if await end_of(tx, self._project, await dead(tx, self._project, alive)):
-                await notify(tx, self._project)
+        def work(tx: Tx) -> None:
+            if end_of(tx, self._project, dead(tx, self._project, alive)):
+                notify(tx, self._project)
 
         await self._database.write(work)
 
@@ -200,22 +198,22 @@ class Leases:
         """Look again for leases that end too late: the clock was put back."""
         self._overlong.look_again()
 
-    async def _renew(self, tx: Tx, held: Sequence[Claim]) -> set[Claim]:
+    def _renew(self, tx: Tx, held: Sequence[Claim]) -> set[Claim]:
         kept: set[Claim] = set()
         for table, key, claims in by_table(held):
             keys = key.in_([claim.key for claim in claims])
             mine = [table.c.project == self._project, table.c.owner == self.owner, keys]
-            await lock_rows(tx, key, mine)
+            lock_rows(tx, key, mine)
             longer = sa.update(table).where(*mine).values(lease_until=tx.now + LEASE)
-            found = await tx.execute(longer.returning(key, table.c.epoch))
+            found = tx.execute(longer.returning(key, table.c.epoch))
             kept |= {Claim(table.name, row[0], row.epoch) for row in found}
         return kept
 
-    async def _give_back(self, tx: Tx, owed: Sequence[Claim]) -> None:
+    def _give_back(self, tx: Tx, owed: Sequence[Claim]) -> None:
         for table, key, claims in by_table(owed):
             mine = [table.c.project == self._project, table.c.owner == self.owner]
-            await lock_rows(tx, key, [*mine, key.in_([claim.key for claim in claims])])
+            lock_rows(tx, key, [*mine, key.in_([claim.key for claim in claims])])
             one = [key == sa.bindparam("b_key"), table.c.epoch == sa.bindparam("b_epoch")]
             freed = sa.update(table).where(*mine, *one).values(owner=None, lease_until=None)
-            await tx.execute(freed, [{"b_key": claim.key, "b_epoch": claim.epoch} for claim in claims])
-        await notify(tx, self._project)
+            tx.execute(freed, [{"b_key": claim.key, "b_epoch": claim.epoch} for claim in claims])
+        notify(tx, self._project)

@@ -3,8 +3,8 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from anyio import to_thread
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orchestrator import crashpoint
 from orchestrator.errors import StoreError
-from orchestrator.store.database import REVISION, Database
+from orchestrator.store.database import Database
+from orchestrator.store.engines import postgres_engine
+from orchestrator.store.schema import REVISION
 
 PACKAGED = Path(__file__).parent.parent / "_migrations"
 SOURCE = Path(__file__).parent.parent.parent / "migrations"
@@ -49,44 +50,36 @@ async def upgrade(database: Database) -> str | None:
         return before
     if before is not None and before > REVISION:
         await database.require_schema()
-    with anyio.CancelScope(shield=True):  # a connection that is cut off while it opens is never closed
-        await (_upgrade_sqlite(database) if database.sqlite else _upgrade_postgres(database))
+    with anyio.CancelScope(shield=True):  # an upgrade that was begun is finished
+        await to_thread.run_sync(_upgrade_sqlite if database.sqlite else _upgrade_postgres, database)
     await database.require_schema()
     return before
 
 
-async def _upgrade_sqlite(database: Database) -> None:
+def _upgrade_sqlite(database: Database) -> None:
     # Foreign keys are off, and set so before BEGIN: rebuilding a table would cascade through them.
-    engine = create_async_engine(
-        database.url.set(drivername="sqlite+aiosqlite"), hide_parameters=True, poolclass=NullPool
-    )
+    engine = sa.create_engine(database.url, hide_parameters=True, poolclass=NullPool)
 
-    @sa.event.listens_for(engine.sync_engine, "connect")
-    def connect(connection: object, _record: object) -> None:
-        connection.isolation_level = None  # type: ignore[attr-defined]  # the driver's own class
-        cursor = connection.cursor()  # type: ignore[attr-defined]
-        cursor.execute("PRAGMA foreign_keys=OFF")
-        cursor.execute("PRAGMA synchronous=EXTRA")
-        cursor.close()
+    @sa.event.listens_for(engine, "connect")
+    def connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys=OFF")
+        connection.execute("PRAGMA synchronous=EXTRA")
 
-    @sa.event.listens_for(engine.sync_engine, "begin")
+    @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    async with _alone(database.path):
-        found = await database.revision()
+    with _alone(database.path):
+        found = database.revision_now()
         if found == REVISION:
             return  # another process did it while we waited
         if found is not None and database.path is not None:
             kept = database.path.with_name(f"{database.path.name}.before-{REVISION}")
             kept.unlink(missing_ok=True)
-            await to_thread.run_sync(copy, database.path, kept)
-        try:
-            with database.explained:
-                async with engine.begin() as connection:
-                    await connection.run_sync(_upgrade_and_check)
-        finally:
-            await engine.dispose()
+            copy(database.path, kept)
+        with database.explained, engine.begin() as connection:
+            _upgrade_and_check(connection)
 
 
 def _upgrade_and_check(connection: sa.Connection) -> None:
@@ -106,29 +99,22 @@ def copy(source: Path, target: Path) -> None:
         raise StoreError(f"cannot copy {source} to {target}: {error}") from error
 
 
-@asynccontextmanager
-async def _alone(path: Path | None) -> AsyncIterator[None]:
+@contextmanager
+def _alone(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
     file = path.with_name(f"{path.name}.upgrade")
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600), "w") as lock:
-        # In a thread: whom we wait for may be a task of this very loop.
-        await to_thread.run_sync(fcntl.flock, lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-async def _upgrade_postgres(database: Database) -> None:
-    engine = create_async_engine(
-        database.url.set(drivername="postgresql+psycopg"),
-        hide_parameters=True,
-        poolclass=NullPool,
-        connect_args={"prepare_threshold": None},
-    )
+def _upgrade_postgres(database: Database) -> None:
+    engine = postgres_engine(database.url, bare=database.bare)
     try:
-        with database.explained:
-            async with engine.begin() as connection:
-                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
-                await connection.run_sync(lambda sync: command.upgrade(config(sync), "head"))
+        with database.explained, engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+            command.upgrade(config(connection), "head")
     finally:
-        await engine.dispose()
+        engine.dispose()

@@ -1,7 +1,7 @@
 """Opening a store: the right database, ours, with the right schema; and everything closed again."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import anyio
@@ -11,9 +11,10 @@ from orchestrator import late
 from orchestrator.config.address import Address
 from orchestrator.config.problems import placed
 from orchestrator.errors import ManifestError, StoreAway, StoreRemoved
-from orchestrator.store.database import MEMORY, REVISION, Database
+from orchestrator.store.database import MEMORY, Database
 from orchestrator.store.file import prepare_file, refuse_links, require_ours
 from orchestrator.store.lock import held
+from orchestrator.store.schema import REVISION
 from orchestrator.store.store import Store
 from orchestrator.store.tables import metadata
 
@@ -24,10 +25,10 @@ LONGEST_WAIT: Final = 15.0
 """Seconds between two tries to reach a database that is away."""
 
 
-@asynccontextmanager
-async def open_database(
+@contextmanager
+def open_database(
     address: Address, *, make: bool = False, reading: bool = False
-) -> AsyncIterator[Database | None]:
+) -> Iterator[Database | None]:
     """Open what `address` names, with no look at what is in it; None for an SQLite file that is not there.
 
     `make` makes that file. Raises `ManifestError` where only a job file names the host, and that is another
@@ -49,7 +50,7 @@ async def open_database(
             yield None
             return
         require_ours(path)
-    async with Database(address.url, reading=reading, bare=address.file is not None) as database:
+    with Database(address.url, reading=reading, bare=address.file is not None) as database:
         yield database
 
 
@@ -66,7 +67,7 @@ async def open_store(address: Address, project: str, *, patient: bool = False) -
 
     `patient` waits for a database that is away. Raises `SchemaError` where the schema is not this release's.
     """
-    async with open_database(address, make=True) as database:
+    with open_database(address, make=True) as database:
         assert database is not None  # noqa: S101 - it was made
         await (outlast(lambda: _ready(database)) if patient else _ready(database))
         yield Store(database, project)
@@ -89,7 +90,7 @@ async def read_store(
     which is called once, it is waited for.
     """
     while address is not None:
-        async with open_database(address, reading=True) as database:
+        with open_database(address, reading=True) as database:
             if database is not None and await database.revision() is not None:
                 await database.require_schema()
                 yield Store(database, project)
@@ -99,8 +100,8 @@ async def read_store(
         waiting()
         waiting = _silent
         await anyio.sleep(FIRST_WAIT)
-    async with Database(MEMORY) as database:
-        await database.write(lambda tx: tx.connection.run_sync(metadata.create_all))
+    with Database(MEMORY) as database:
+        database.write_now(lambda tx: metadata.create_all(tx.connection))
         yield Store(database, project)
 
 

@@ -56,25 +56,25 @@ class Outbox:
         if not finished and (most < 1 or not await self._any(hook)):
             return Turn()
 
-        async def work(tx: Tx, taken: list[Claim]) -> Turn:
+        def work(tx: Tx, taken: list[Claim]) -> Turn:
             if finished:
-                await lock_gate(tx, self._project, hook, origin)
-            before, breaker = await read_gate(tx, self._project, hook, origin)
+                lock_gate(tx, self._project, hook, origin)
+            before, breaker = read_gate(tx, self._project, hook, origin)
             after, then = before, breaker
             counted = [one.by(before.digest) for one in finished]
             for one in counted:
                 after = heard(after, one.attempt, tx.now)
                 then = rested(then, one.attempt, tx.now)
             done = [settled(one.delivery, one.attempt, tx.now, draw=one.draw) for one in counted]
-            written = await self._settle(tx, done)
+            written = self._settle(tx, done)
             if after != before:
-                await write_hearing(tx, self._project, after)
+                write_hearing(tx, self._project, after)
             if then != breaker:
-                await write_breaker(tx, self._project, origin, then)
+                write_breaker(tx, self._project, origin, then)
             shut = after.off is not None or then.rests(tx.now)
             claimed: Sequence[Delivery] = ()
             if not shut:
-                claimed = await self._claim(tx, hook, origin, then, taken, most=most, probe=probe)
+                claimed = self._claim(tx, hook, origin, then, taken, most=most, probe=probe)
             return Turn(
                 claimed=claimed,
                 settled=done,
@@ -92,7 +92,7 @@ class Outbox:
             listener()
         return made
 
-    async def _settle(self, tx: Tx, done: Sequence[Delivery]) -> int:
+    def _settle(self, tx: Tx, done: Sequence[Delivery]) -> int:
         if not done:
             return 0
         names = ("state", "attempts", "due_at", "settled_at", "last_error")
@@ -107,9 +107,9 @@ class Outbox:
             {f"v_{name}": getattr(one, name) for name in names} | {"b_id": one.id, "b_epoch": one.epoch}
             for one in sorted(done, key=lambda one: one.id)
         ]
-        return int((await tx.execute(statement, rows)).rowcount)
+        return int((tx.execute(statement, rows)).rowcount)
 
-    async def _claim(
+    def _claim(
         self,
         tx: Tx,
         hook: str,
@@ -125,23 +125,23 @@ class Outbox:
         probing = breaker.failures >= OPENS_AT
         while True:
             limit = 1 if probing else most
-            chosen = await tx.execute(self._due(tx, hook).limit(limit).with_for_update(skip_locked=True))
+            chosen = tx.execute(self._due(tx, hook).limit(limit).with_for_update(skip_locked=True))
             found = [to_delivery(row) for row in chosen]
-            over = await self._over(tx, [one for one in found if one.lasting and not one.attempts])
+            over = self._over(tx, [one for one in found if one.lasting and not one.attempts])
             if not over:
                 break
-            await self._drop(tx, over)
+            self._drop(tx, over)
         if found and probing:
             # Whoever moves the time may send: one attempt, from all hooks and processes.
             until = replace(breaker, open_until=tx.now + probe)
-            if not await write_breaker(tx, self._project, origin, until, seen=breaker):
+            if not write_breaker(tx, self._project, origin, until, seen=breaker):
                 return ()
         if not found:
             return ()
-        rows = await self._leases.take(tx, deliveries, [one.id for one in found], taken)
+        rows = self._leases.take(tx, deliveries, [one.id for one in found], taken)
         return [to_delivery(row) for row in rows]
 
-    async def _over(self, tx: Tx, found: Sequence[Delivery]) -> Sequence[str]:
+    def _over(self, tx: Tx, found: Sequence[Delivery]) -> Sequence[str]:
         """Return those that tell of a state that was left before it had lasted."""
         if not found:
             return ()
@@ -150,7 +150,7 @@ class Outbox:
             (events.c.run_id.is_(None), paused == events.c.type), else_=runs.c.status == events.c.status
         )
         account = sa.and_(accounts.c.project == events.c.project, accounts.c.name == events.c.account)
-        rows = await tx.execute(
+        rows = tx.execute(
             sa.select(deliveries.c.id)
             .join(events, events.c.id == deliveries.c.event_id)
             .outerjoin(runs, runs.c.id == events.c.run_id)
@@ -159,8 +159,8 @@ class Outbox:
         )
         return [row.id for row in rows]
 
-    async def _drop(self, tx: Tx, ids: Sequence[str]) -> None:
-        await tx.execute(
+    def _drop(self, tx: Tx, ids: Sequence[str]) -> None:
+        tx.execute(
             sa.update(deliveries)
             .where(deliveries.c.id.in_(ids))
             .values(
@@ -179,8 +179,8 @@ class Outbox:
         if not self._database.sqlite:
             return True
 
-        async def work(tx: Tx) -> bool:
-            found = await tx.execute(self._due(tx, hook).with_only_columns(deliveries.c.id).limit(1))
+        def work(tx: Tx) -> bool:
+            found = tx.execute(self._due(tx, hook).with_only_columns(deliveries.c.id).limit(1))
             return found.first() is not None
 
         return await self._database.read(work)
@@ -221,11 +221,11 @@ class Outbox:
     async def wait(self, hook: str, origin: str) -> timedelta | None:
         """Return how long it is until a delivery of `hook` may be claimed, None where none will be."""
 
-        async def work(tx: Tx) -> timedelta | None:
-            hearing, breaker = await read_gate(tx, self._project, hook, origin)
+        def work(tx: Tx) -> timedelta | None:
+            hearing, breaker = read_gate(tx, self._project, hook, origin)
             if hearing.off is not None:
                 return None
-            found = await tx.execute(
+            found = tx.execute(
                 sa.select(deliveries.c.due_at, deliveries.c.lease_until)
                 .where(self._head(), deliveries.c.hook == hook)
                 .order_by(deliveries.c.due_at, deliveries.c.event_id)
@@ -241,22 +241,22 @@ class Outbox:
     async def due(self) -> bool:
         """Say whether anything is due, or under way, now, for hooks that are switched on."""
 
-        async def work(tx: Tx) -> bool:
+        def work(tx: Tx) -> bool:
             due = sa.select(deliveries.c.id).where(
                 self._head(), deliveries.c.due_at <= tx.now, sa.not_(self._off())
             )
-            return (await tx.execute(due.limit(1))).first() is not None
+            return (tx.execute(due.limit(1))).first() is not None
 
         return await self._database.read(work)
 
     async def unsettled(self, hooks: Sequence[str] | None = None) -> int:
         """Count what waits to be delivered: all of it, or what will be sent to these hooks by itself."""
 
-        async def work(tx: Tx) -> int:
+        def work(tx: Tx) -> int:
             counted = sa.select(sa.func.count()).select_from(deliveries).where(self._waiting())
             if hooks is not None:
                 counted = counted.where(deliveries.c.hook.in_(list(hooks)), sa.not_(self._off()))
-            return int((await tx.execute(counted)).scalar_one())
+            return int((tx.execute(counted)).scalar_one())
 
         return await self._database.read(work)
 
@@ -266,18 +266,18 @@ class Outbox:
         """Return deliveries oldest first: those after the one with id `after`, else the latest `most`."""
         place = (deliveries.c.event_id, deliveries.c.hook)
 
-        async def work(tx: Tx) -> Sequence[Delivery]:
+        def work(tx: Tx) -> Sequence[Delivery]:
             where = [deliveries.c.project == self._project]
             where += [deliveries.c.hook == hook] if hook is not None else []
             where += [deliveries.c.job == job] if job is not None else []
             statement = sa.select(deliveries).where(*where)
             if after is not None:
-                seen = (await tx.execute(sa.select(*place).where(deliveries.c.id == after))).one_or_none()
+                seen = (tx.execute(sa.select(*place).where(deliveries.c.id == after))).one_or_none()
                 later = sa.false() if seen is None else sa.tuple_(*place) > sa.tuple_(*seen)
-                found = await tx.execute(statement.where(later).order_by(*place).limit(most))
+                found = tx.execute(statement.where(later).order_by(*place).limit(most))
                 return [to_delivery(row) for row in found]
             latest = statement.order_by(*(column.desc() for column in place)).limit(most)
-            return [to_delivery(row) for row in await tx.execute(latest)][::-1]
+            return [to_delivery(row) for row in tx.execute(latest)][::-1]
 
         return await self._database.read(work)
 

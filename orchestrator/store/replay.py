@@ -53,23 +53,23 @@ class Replay:
         Returns the id and the hook of each; what is under way at this moment is left alone.
         """
 
-        async def work(tx: Tx) -> Sequence[tuple[str, str]]:
+        def work(tx: Tx) -> Sequence[tuple[str, str]]:
             where = self._where(tx, choice)
             columns = (deliveries.c.id, deliveries.c.hook)
-            hooks = await tx.execute(sa.select(deliveries.c.hook).where(*where).distinct())
+            hooks = tx.execute(sa.select(deliveries.c.hook).where(*where).distinct())
             names = {row.hook for row in hooks} | ({choice.hook} if choice.hook is not None else set())
-            standing = await lock_gates(tx, self._project, sorted(names))
+            standing = lock_gates(tx, self._project, sorted(names))
             # Locked before they are judged, or one that is claimed meanwhile would be sent twice.
-            found = await tx.execute(
+            found = tx.execute(
                 sa.select(*columns).where(*where).order_by(deliveries.c.event_id).with_for_update()
             )
             chosen = [(row.id, make_id("msg") if new_id else row.id, row.hook) for row in found]
             for one in standing:
-                await heal(tx, self._project, one)
+                heal(tx, self._project, one)
             if chosen:
                 rows = [{"b_id": old, "v_id": new, "v_due_at": tx.now} for old, new, _ in chosen]
-                await tx.execute(_renewed(), rows)
-            await notify(tx, self._project)
+                tx.execute(_renewed(), rows)
+            notify(tx, self._project)
             return [(new, hook) for _, new, hook in chosen]
 
         return await self._database.write(work)
@@ -100,12 +100,12 @@ class Replay:
         `jobs` names the hooks of each job, by the files as they are now.
         """
 
-        async def work(tx: Tx) -> int:
+        def work(tx: Tx) -> int:
             route = routing.hooks.get(hook, Route(name=hook))
             there = sa.select(deliveries.c.event_id).where(
                 deliveries.c.project == self._project, deliveries.c.hook == hook
             )
-            found = await tx.execute(
+            found = tx.execute(
                 sa.select(events)
                 .where(
                     events.c.project == self._project,
@@ -115,11 +115,11 @@ class Replay:
                 .order_by(events.c.id)
             )
             missed = [to_event(row) for row in found]
-            about = await self._runs(tx, missed)
-            bodies = await self._bodies(tx, missed)
+            about = self._runs(tx, missed)
+            bodies = self._bodies(tx, missed)
             told = [(event, about.get(event.run_id or "")) for event in missed]
             made: list[dict[str, Any]] = []
-            for event, run, names, current in await hearers(tx, self._project, told, routing):
+            for event, run, names, current in hearers(tx, self._project, told, routing):
                 if hook not in jobs.get(event.job or "", names):
                     continue
                 then = _as_then(event, run)
@@ -127,26 +127,26 @@ class Replay:
                     values = delivery_values(one) | {"due_at": tx.now, "lasting": False}
                     made.append(values | {"body": bodies.get(event.id or 0, one.body)})
             if made:
-                await tx.execute(sa.insert(deliveries), made)
-                await notify(tx, self._project)
+                tx.execute(sa.insert(deliveries), made)
+                notify(tx, self._project)
             return len(made)
 
         return await self._database.write(work)
 
-    async def _runs(self, tx: Tx, told: Sequence[Event]) -> dict[str, Run]:
+    def _runs(self, tx: Tx, told: Sequence[Event]) -> dict[str, Run]:
         ids = sorted({event.run_id for event in told if event.run_id is not None})
         found: dict[str, Run] = {}
         for start in range(0, len(ids), BATCH):
-            rows = await tx.execute(sa.select(runs).where(runs.c.id.in_(ids[start : start + BATCH])))
+            rows = tx.execute(sa.select(runs).where(runs.c.id.in_(ids[start : start + BATCH])))
             found |= {row.id: to_run(row) for row in rows}
         return found
 
-    async def _bodies(self, tx: Tx, told: Sequence[Event]) -> dict[int, bytes]:
+    def _bodies(self, tx: Tx, told: Sequence[Event]) -> dict[int, bytes]:
         """Return the bytes that other hooks got of the same events: what is told is the same for all."""
         ids = [event.id for event in told]
         found: dict[int, bytes] = {}
         for start in range(0, len(ids), BATCH):
-            rows = await tx.execute(
+            rows = tx.execute(
                 sa.select(deliveries.c.event_id, deliveries.c.body).where(
                     deliveries.c.event_id.in_(ids[start : start + BATCH])
                 )
@@ -157,19 +157,19 @@ class Replay:
     async def audience(self, job: str, routing: Routing, *, most: int = 1000) -> Sequence[Told]:
         """Return the latest events of `job`, with the hooks that it names and whether the run stands."""
 
-        async def work(tx: Tx) -> Sequence[Told]:
-            found = await tx.execute(
+        def work(tx: Tx) -> Sequence[Told]:
+            found = tx.execute(
                 sa.select(events)
                 .where(events.c.project == self._project, events.c.job == job)
                 .order_by(events.c.id.desc())
                 .limit(most)
             )
             happened = [to_event(row) for row in found][::-1]
-            about = await self._runs(tx, happened)
+            about = self._runs(tx, happened)
             told = [(event, about.get(event.run_id or "")) for event in happened]
             return [
                 Told(event=event, named=names, current=current)
-                for event, _, names, current in await hearers(tx, self._project, told, routing)
+                for event, _, names, current in hearers(tx, self._project, told, routing)
             ]
 
         return await self._database.read(work)
@@ -177,18 +177,18 @@ class Replay:
     async def hand_over(self, hook: str, heir: str) -> int:
         """Let `heir` get what waits for `hook`, less what it has; returns how much that is."""
 
-        async def work(tx: Tx) -> int:
-            await lock_gates(tx, self._project, [hook])
+        def work(tx: Tx) -> int:
+            lock_gates(tx, self._project, [hook])
             has = sa.select(deliveries.c.event_id).where(
                 deliveries.c.project == self._project, deliveries.c.hook == heir
             )
-            moved = await tx.execute(
+            moved = tx.execute(
                 sa.update(deliveries)
                 .where(*self._waiting(hook), deliveries.c.event_id.not_in(has.scalar_subquery()))
                 .values(hook=heir, attempts=0, due_at=tx.now, epoch=deliveries.c.epoch + 1)
                 .values(owner=None, lease_until=None)
             )
-            await notify(tx, self._project)
+            notify(tx, self._project)
             return int(moved.rowcount)
 
         return await self._database.write(work)
@@ -196,9 +196,9 @@ class Replay:
     async def drop(self, hook: str) -> int:
         """Give up what waits for `hook`; returns how much that was."""
 
-        async def work(tx: Tx) -> int:
-            await lock_gates(tx, self._project, [hook])
-            dropped = await tx.execute(
+        def work(tx: Tx) -> int:
+            lock_gates(tx, self._project, [hook])
+            dropped = tx.execute(
                 sa.update(deliveries)
                 .where(*self._waiting(hook))
                 .values(
@@ -210,7 +210,7 @@ class Replay:
                     lease_until=None,
                 )
             )
-            await notify(tx, self._project)
+            notify(tx, self._project)
             return int(dropped.rowcount)
 
         return await self._database.write(work)
@@ -225,17 +225,17 @@ class Replay:
     async def prune(self, most: int = BATCH) -> int:
         """Forget one batch of what was settled long ago; 0 once nothing is left to forget."""
 
-        async def old(tx: Tx) -> Sequence[str]:
-            return [row.id for row in await tx.execute(self._old(tx.now).limit(most))]
+        def old(tx: Tx) -> Sequence[str]:
+            return [row.id for row in tx.execute(self._old(tx.now).limit(most))]
 
         if not await self._database.read(old):
             return 0
 
-        async def work(tx: Tx) -> int:
-            ids = await old(tx)
+        def work(tx: Tx) -> int:
+            ids = old(tx)
             # One that is sent again in this very moment is kept.
             settled = deliveries.c.state != PENDING
-            gone = await tx.execute(sa.delete(deliveries).where(deliveries.c.id.in_(ids), settled))
+            gone = tx.execute(sa.delete(deliveries).where(deliveries.c.id.in_(ids), settled))
             return int(gone.rowcount)
 
         return await self._database.write(work, quiet=True)

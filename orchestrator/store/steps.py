@@ -60,34 +60,34 @@ class Times:
         left to those who hold them.
         """
 
-        async def late(tx: Tx) -> _Late:
+        def late(tx: Tx) -> _Late:
             seen = sa.select(sa.func.max(daemons.c.seen_at)).where(daemons.c.project == self._project)
-            last = (await tx.execute(seen)).scalar()
+            last = (tx.execute(seen)).scalar()
             ahead = last is not None and (last - tx.now).total_seconds() > NOTICED
             return _Late(self._project, tx.now, put_back=put_back or ahead)
 
-        async def any_late(tx: Tx) -> bool:
-            found = await late(tx)
+        def any_late(tx: Tx) -> bool:
+            found = late(tx)
             for table, where, _ in found.rows():
                 one = sa.select(sa.literal(1)).select_from(table).where(*where).limit(1)
-                if (await tx.execute(one)).first() is not None:
+                if (tx.execute(one)).first() is not None:
                     return True
-            return bool(await found.accounts(tx))
+            return bool(found.accounts(tx))
 
-        async def work(tx: Tx) -> int:
-            found = await late(tx)
-            names = await found.accounts(tx)
+        def work(tx: Tx) -> int:
+            found = late(tx)
+            names = found.accounts(tx)
             named = [accounts.c.project == self._project, accounts.c.name.in_(names)]
             # Without an owner the lease is what the provider asked for, by the clock as it was.
             kept = sa.case((accounts.c.owner.is_not(None), accounts.c.lease_until))
-            await tx.execute(sa.update(accounts).where(*named).values(next_poll_at=tx.now, lease_until=kept))
+            tx.execute(sa.update(accounts).where(*named).values(next_poll_at=tx.now, lease_until=kept))
             count = len(names)
             for table, where, column in found.rows():
                 if table is runs:
-                    await lock(tx, *where)
-                changed = await tx.execute(sa.update(table).where(*where).values({column: tx.now}))
+                    lock(tx, *where)
+                changed = tx.execute(sa.update(table).where(*where).values({column: tx.now}))
                 count += changed.rowcount
-            await notify(tx, self._project)
+            notify(tx, self._project)
             return count
 
         return await self._database.write(work) if await self._database.read(any_late) else 0
@@ -121,10 +121,10 @@ class _Late:
             (origins, [origins.c.project == self._project, *origin], "open_until"),
         ]
 
-    async def accounts(self, tx: Tx) -> list[str]:
+    def accounts(self, tx: Tx) -> list[str]:
         """Name the accounts that are left alone for too long."""
         later = [accounts.c.project == self._project, accounts.c.next_poll_at > self._now]
-        found = await tx.execute(sa.select(accounts).where(*later).order_by(accounts.c.name))
+        found = tx.execute(sa.select(accounts).where(*later).order_by(accounts.c.name))
         return [row.name for row in found if row.next_poll_at > self._after(_longest(row))]
 
 

@@ -72,8 +72,8 @@ class Store:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.database.aclose()
+        self.database.close()
 
 
-async def _now(tx: Tx) -> datetime:
+def _now(tx: Tx) -> datetime:
     return tx.now

@@ -37,12 +37,12 @@ class Views:
     async def standings(self, names: Sequence[str] | None = None) -> Sequence[Standing]:
         """Return the recorded jobs by name, all or those of `names`."""
 
-        async def work(tx: Tx) -> Sequence[Standing]:
+        def work(tx: Tx) -> Sequence[Standing]:
             where = [jobs.c.project == self._project]
             if names is not None:
                 where.append(jobs.c.name.in_(list(names)))
-            found = (await tx.execute(sa.select(jobs).where(*where).order_by(jobs.c.name))).all()
-            latest = await self._latest(tx, names)
+            found = (tx.execute(sa.select(jobs).where(*where).order_by(jobs.c.name))).all()
+            latest = self._latest(tx, names)
             return [
                 Standing(
                     record=to_record(row),
@@ -54,7 +54,7 @@ class Views:
 
         return await self._database.read(work)
 
-    async def _latest(self, tx: Tx, names: Sequence[str] | None) -> dict[tuple[str, str, str], Run]:
+    def _latest(self, tx: Tx, names: Sequence[str] | None) -> dict[tuple[str, str, str], Run]:
         where = [
             runs.c.project == jobs.c.project,
             runs.c.job == jobs.c.name,
@@ -64,18 +64,18 @@ class Views:
         ]
         if names is not None:
             where.append(runs.c.job.in_(list(names)))
-        found = await tx.execute(sa.select(runs).where(*where).order_by(runs.c.attempt))
+        found = tx.execute(sa.select(runs).where(*where).order_by(runs.c.attempt))
         return {(run.job, run.account, run.fingerprint): run for run in map(to_run, found)}
 
     async def moving(self) -> Mapping[str, int]:
         """Count by account the runs that neither are final nor wait for a decision about a lost answer."""
 
-        async def work(tx: Tx) -> Mapping[str, int]:
+        def work(tx: Tx) -> Mapping[str, int]:
             stuck = sa.and_(
                 runs.c.status == Status.IN_DOUBT,
                 sa.func.coalesce(runs.c.reason, "").in_((Reason.PARKED, Reason.CONFLICT)),
             )
-            found = await tx.execute(
+            found = tx.execute(
                 sa.select(runs.c.account, sa.func.count().label("number"))
                 .where(runs.c.project == self._project, runs.c.status.not_in(FINAL), sa.not_(stuck))
                 .group_by(runs.c.account)
@@ -87,8 +87,8 @@ class Views:
     async def counts(self) -> Mapping[tuple[str, ...], int]:
         """Count the runs by account and status."""
 
-        async def work(tx: Tx) -> Mapping[tuple[str, ...], int]:
-            found = await tx.execute(
+        def work(tx: Tx) -> Mapping[tuple[str, ...], int]:
+            found = tx.execute(
                 sa.select(runs.c.account, runs.c.status, sa.func.count().label("number"))
                 .where(runs.c.project == self._project)
                 .group_by(runs.c.account, runs.c.status)
@@ -100,8 +100,8 @@ class Views:
     async def usual(self) -> Mapping[str, timedelta]:
         """Return how long a run takes at each account: the median of the latest that succeeded."""
 
-        async def work(tx: Tx) -> Mapping[str, timedelta]:
-            found = await tx.execute(
+        def work(tx: Tx) -> Mapping[str, timedelta]:
+            found = tx.execute(
                 sa.select(runs.c.account, runs.c.submitted_at, runs.c.finished_at)
                 .where(
                     runs.c.project == self._project,
@@ -121,8 +121,8 @@ class Views:
     async def history(self, job: str) -> Sequence[Run]:
         """Return every run of `job`, oldest first."""
 
-        async def work(tx: Tx) -> Sequence[Run]:
-            found = await tx.execute(
+        def work(tx: Tx) -> Sequence[Run]:
+            found = tx.execute(
                 sa.select(runs)
                 .where(runs.c.project == self._project, runs.c.job == job)
                 .order_by(runs.c.created_at, runs.c.attempt)
@@ -136,7 +136,7 @@ class Views:
     ) -> Sequence[Event]:
         """Return events oldest first: those after an id, else the latest `most`."""
 
-        async def work(tx: Tx) -> Sequence[Event]:
+        def work(tx: Tx) -> Sequence[Event]:
             where: list[Any] = [events.c.project == self._project]
             if job is not None:
                 # A run that it took over has told under the name that it had then.
@@ -144,11 +144,9 @@ class Views:
                 where.append(sa.or_(events.c.job == job, events.c.run_id.in_(theirs)))
             statement = sa.select(events).where(*where)
             if after is not None:
-                found = await tx.execute(
-                    statement.where(events.c.id > after).order_by(events.c.id).limit(most)
-                )
+                found = tx.execute(statement.where(events.c.id > after).order_by(events.c.id).limit(most))
                 return [to_event(row) for row in found]
-            found = await tx.execute(statement.order_by(events.c.id.desc()).limit(most))
+            found = tx.execute(statement.order_by(events.c.id.desc()).limit(most))
             return [to_event(row) for row in found][::-1]
 
         return await self._database.read(work)
@@ -156,8 +154,8 @@ class Views:
     async def unclaimed(self) -> Sequence[Run]:
         """Return the runs whose job no job file declares, as far as an import may take them over."""
 
-        async def work(tx: Tx) -> Sequence[Run]:
-            found = await tx.execute(
+        def work(tx: Tx) -> Sequence[Run]:
+            found = tx.execute(
                 sa.select(runs)
                 .join(jobs, sa.and_(jobs.c.project == runs.c.project, jobs.c.name == runs.c.job))
                 .where(runs.c.project == self._project, sa.not_(jobs.c.managed))

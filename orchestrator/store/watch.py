@@ -54,10 +54,10 @@ class Watches:
         kept = (runs.c.provider_status, runs.c.looks)
         statement = sa.select(*kept, ids.label("ids")).group_by(*kept)
 
-        async def work(tx: Tx) -> Watch:
+        def work(tx: Tx) -> Watch:
             words: dict[str, str | None] = {}
             missed: set[str] = set()
-            for row in await tx.execute(statement.where(self._mine(account), OPEN_THERE)):
+            for row in tx.execute(statement.where(self._mine(account), OPEN_THERE)):
                 shown = row.ids.split(" ") if row.ids else []
                 words.update(dict.fromkeys(shown, row.provider_status))
                 missed.update(shown if row.looks else ())
@@ -74,8 +74,8 @@ class Watches:
             runs.c.status.in_(unfinished),
         )
 
-        async def work(tx: Tx) -> Sequence[tuple[str, JsonObject]]:
-            found = await tx.execute(sa.select(runs.c.account, runs.c.spec).where(*wanted))
+        def work(tx: Tx) -> Sequence[tuple[str, JsonObject]]:
+            found = tx.execute(sa.select(runs.c.account, runs.c.spec).where(*wanted))
             return [(row.account, row.spec) for row in found]
 
         return await self._database.read(work)
@@ -83,13 +83,11 @@ class Watches:
     async def bound(self, account: str, remote_ids: Sequence[str]) -> tuple[datetime, Mapping[str, Run]]:
         """Return the runs of `account` that have these ids, whatever their status, and when it was."""
 
-        async def work(tx: Tx) -> tuple[datetime, Mapping[str, Run]]:
+        def work(tx: Tx) -> tuple[datetime, Mapping[str, Run]]:
             rows: list[Run] = []
             for start in range(0, len(remote_ids), MOST_ASKED):
                 part = list(remote_ids[start : start + MOST_ASKED])
-                found = await tx.execute(
-                    sa.select(runs).where(self._mine(account), runs.c.remote_id.in_(part))
-                )
+                found = tx.execute(sa.select(runs).where(self._mine(account), runs.c.remote_id.in_(part)))
                 rows += map(to_run, found)
             return tx.now, {run.remote_id: run for run in rows if run.remote_id}
 
@@ -98,9 +96,9 @@ class Watches:
     async def lengths(self, account: str, base: str) -> Mapping[str, Sequence[timedelta]]:
         """Return how long the latest successes of `account` took, by what stands at the path `base`."""
 
-        async def work(tx: Tx) -> Mapping[str, Sequence[timedelta]]:
+        def work(tx: Tx) -> Mapping[str, Sequence[timedelta]]:
             took: dict[str, list[timedelta]] = {}
-            found = await tx.execute(
+            found = tx.execute(
                 sa.select(_base(base).label("base"), runs.c.submitted_at, runs.c.finished_at)
                 .where(
                     self._mine(account),
@@ -122,14 +120,14 @@ class Watches:
     ) -> bool:
         """Say whether an open run is as old as those that end, or will be `within` that time."""
 
-        async def work(tx: Tx) -> bool:
+        def work(tx: Tx) -> bool:
             def aged(known: Usual) -> sa.ColumnElement[bool]:
                 youngest = tx.now - known.begins + within
                 return runs.c.submitted_at.between(tx.now - known.ends, youngest)
 
             named = [sa.and_(_named(base, name), aged(known)) for name, known in usual.items()]
             whole = Usual.over(usual.values())
-            found = await tx.execute(
+            found = tx.execute(
                 sa.select(runs.c.id)
                 .where(self._mine(account), OPEN_THERE, aged(whole), sa.or_(*named))
                 .limit(1)
@@ -143,24 +141,24 @@ class Watches:
     ) -> tuple[Sequence[Aging], datetime | None]:
         """Return what was submitted before that time and is not told of yet, and when the next one was."""
 
-        async def work(tx: Tx) -> tuple[Sequence[Aging], datetime | None]:
+        def work(tx: Tx) -> tuple[Sequence[Aging], datetime | None]:
             untold = sa.and_(self._mine(account), OPEN_THERE, sa.not_(runs.c.overdue))
-            found = await tx.execute(
+            found = tx.execute(
                 sa.select(runs.c.id, runs.c.job, runs.c.submitted_at, _base(base).label("base")).where(
                     untold, runs.c.submitted_at <= before
                 )
             )
             old = [Aging(**row._mapping) for row in found]
             later = sa.select(sa.func.min(runs.c.submitted_at)).where(untold, runs.c.submitted_at > before)
-            return old, (await tx.execute(later)).scalar()
+            return old, (tx.execute(later)).scalar()
 
         return await self._database.read(work)
 
     async def by_ids(self, ids: Sequence[str]) -> Sequence[Run]:
         """Read runs by our ids, `MOST_ASKED` at most."""
 
-        async def work(tx: Tx) -> Sequence[Run]:
-            found = await tx.execute(sa.select(runs).where(runs.c.id.in_(list(ids))))
+        def work(tx: Tx) -> Sequence[Run]:
+            found = tx.execute(sa.select(runs).where(runs.c.id.in_(list(ids))))
             return [to_run(row) for row in found]
 
         return await self._database.read(work)

@@ -29,26 +29,26 @@ class Work:
     async def commit(self, transitions: Sequence[Transition], routing: Routing) -> None:
         """Write `transitions`; raises `LeaseLost` where one is no longer ours to move."""
 
-        async def work(tx: Tx) -> None:
+        def work(tx: Tx) -> None:
             # Where it had a holder when it was read, that one may have renewed its claim since.
             ours = (None, self._leases.owner)
             held = [one.before.id for one in transitions if one.before.owner not in ours]
-            if held and await self._claimed(tx, held):
+            if held and self._claimed(tx, held):
                 raise LeaseLost("another worker is working on the run")
-            await commit(tx, self._project, transitions, routing)
+            commit(tx, self._project, transitions, routing)
 
         await self._database.write(work)
 
-    async def _claimed(self, tx: Tx, ids: Sequence[str]) -> bool:
+    def _claimed(self, tx: Tx, ids: Sequence[str]) -> bool:
         theirs = runs.c.id.in_(ids), runs.c.owner.is_not(None), runs.c.lease_until >= tx.now
-        return (await tx.execute(sa.select(runs.c.id).where(*theirs).limit(1))).first() is not None
+        return (tx.execute(sa.select(runs.c.id).where(*theirs).limit(1))).first() is not None
 
     async def insert(self, transition: Transition, routing: Routing) -> None:
         """Store a run that was not known here, with what is known of it by now."""
 
-        async def work(tx: Tx) -> None:
-            await tx.execute(sa.insert(runs), [run_values(transition.before)])
-            await commit(tx, self._project, [transition], routing)
+        def work(tx: Tx) -> None:
+            tx.execute(sa.insert(runs), [run_values(transition.before)])
+            commit(tx, self._project, [transition], routing)
 
         await self._database.write(work)
 
@@ -59,12 +59,12 @@ class Work:
         """
         claim, begun = claim_on(run), awake()
 
-        async def work(tx: Tx) -> Run:
+        def work(tx: Tx) -> Run:
             transition = step(run, tx.now)
             if transition.run.owner == self._leases.owner:
                 renewed = replace(transition.run, lease_until=tx.now + LEASE)
                 transition = replace(transition, run=renewed)
-            await commit(tx, self._project, [transition], routing)
+            commit(tx, self._project, [transition], routing)
             return transition.run
 
         try:
@@ -84,40 +84,40 @@ class Work:
         The runs beyond it are left with the reason `limit`.
         """
 
-        async def work(tx: Tx, taken: list[Claim]) -> Sequence[Run]:
-            await tx.execute(self._account(account).with_for_update())
+        def work(tx: Tx, taken: list[Claim]) -> Sequence[Run]:
+            tx.execute(self._account(account).with_for_update())
             room = most
             if max_running is not None:
-                room = min(most, max_running - await self._open(tx, account))
+                room = min(most, max_running - self._open(tx, account))
             due = [self._mine(account), runs.c.status == Status.PENDING, self._free(tx), self._due(tx)]
             due.append(self._unblocked())
-            claimed = await self._claim(tx, due, room, taken) if room > 0 else []
+            claimed = self._claim(tx, due, room, taken) if room > 0 else []
             if max_running is not None and room < most:
-                await self._limit(tx, due, claimed)
+                self._limit(tx, due, claimed)
             return claimed
 
         return await self._leases.claim(work)
 
-    async def _limit(self, tx: Tx, due: Sequence[Any], claimed: Sequence[Run]) -> None:
+    def _limit(self, tx: Tx, due: Sequence[Any], claimed: Sequence[Run]) -> None:
         beyond = [*due, runs.c.id.not_in([run.id for run in claimed]), runs.c.reason.is_(None)]
-        await lock(tx, *beyond)
-        await tx.execute(
+        lock(tx, *beyond)
+        tx.execute(
             sa.update(runs)
             .where(*beyond)
             .values(reason=Reason.LIMIT, message="waiting: max_running of its account is reached")
         )
 
-    async def _open(self, tx: Tx, account: str) -> int:
+    def _open(self, tx: Tx, account: str) -> int:
         taken = sa.or_(
             runs.c.status.in_(OPEN), sa.and_(runs.c.status == Status.PENDING, runs.c.lease_until >= tx.now)
         )
-        count = await tx.execute(sa.select(sa.func.count()).where(self._mine(account), taken))
+        count = tx.execute(sa.select(sa.func.count()).where(self._mine(account), taken))
         return int(count.scalar_one())
 
     async def claim_looks(self, account: str, *, most: int) -> Sequence[Run]:
         """Claim runs whose answer is unknown and that are due for a look."""
 
-        async def work(tx: Tx, taken: list[Claim]) -> Sequence[Run]:
+        def work(tx: Tx, taken: list[Claim]) -> Sequence[Run]:
             left = sa.and_(runs.c.status == Status.SUBMITTING, self._free(tx))
             looking = sa.and_(
                 runs.c.status == Status.IN_DOUBT,
@@ -125,22 +125,22 @@ class Work:
                 self._free(tx),
                 self._due(tx),
             )
-            return await self._claim(tx, [self._mine(account), sa.or_(left, looking)], most, taken)
+            return self._claim(tx, [self._mine(account), sa.or_(left, looking)], most, taken)
 
         return await self._leases.claim(work)
 
     async def claim_calls(self, account: str, *, most: int) -> Sequence[Run]:
         """Claim bound runs that a call brings forward: a step that is left, or a cancellation."""
 
-        async def work(tx: Tx, taken: list[Claim]) -> Sequence[Run]:
+        def work(tx: Tx, taken: list[Claim]) -> Sequence[Run]:
             where = [self._mine(account), WANTED, to_call(), self._free(tx), self._due(tx)]
-            return await self._claim(tx, where, most, taken)
+            return self._claim(tx, where, most, taken)
 
         return await self._leases.claim(work)
 
-    async def _claim(self, tx: Tx, where: Sequence[Any], most: int, taken: list[Claim]) -> Sequence[Run]:
+    def _claim(self, tx: Tx, where: Sequence[Any], most: int, taken: list[Claim]) -> Sequence[Run]:
         # The rows are locked first and updated by id: one statement may claim more than its LIMIT.
-        chosen = await tx.execute(
+        chosen = tx.execute(
             sa.select(runs.c.id)
             .where(*where)
             .order_by(runs.c.created_at, runs.c.id)
@@ -148,7 +148,7 @@ class Work:
             .with_for_update(skip_locked=True)
         )
         ids = [row.id for row in chosen]
-        return [to_run(row) for row in await self._leases.take(tx, runs, ids, taken)] if ids else []
+        return [to_run(row) for row in self._leases.take(tx, runs, ids, taken)] if ids else []
 
     async def release(self, claimed: Sequence[Run]) -> None:
         """Give back what was claimed and is still held; raises nothing where the database is away."""
@@ -157,10 +157,10 @@ class Work:
     async def bound(self, account: str, remote_ids: Sequence[str]) -> Mapping[str, Run]:
         """Return the runs of `account` that have these ids, whatever their status."""
 
-        async def work(tx: Tx) -> Mapping[str, Run]:
+        def work(tx: Tx) -> Mapping[str, Run]:
             if not remote_ids:
                 return {}
-            found = await tx.execute(
+            found = tx.execute(
                 sa.select(runs).where(self._mine(account), runs.c.remote_id.in_(list(remote_ids)))
             )
             return {run.remote_id: run for run in map(to_run, found) if run.remote_id}
@@ -170,8 +170,8 @@ class Work:
     async def by_id(self, run_id: str) -> Run | None:
         """Read one run."""
 
-        async def work(tx: Tx) -> Run | None:
-            row = (await tx.execute(sa.select(runs).where(runs.c.id == run_id))).one_or_none()
+        def work(tx: Tx) -> Run | None:
+            row = (tx.execute(sa.select(runs).where(runs.c.id == run_id))).one_or_none()
             return None if row is None else to_run(row)
 
         return await self._database.read(work)
@@ -179,8 +179,8 @@ class Work:
     async def markers(self, markers: Sequence[str]) -> Mapping[str, Run]:
         """Return the runs that carry these markers."""
 
-        async def work(tx: Tx) -> Mapping[str, Run]:
-            found = await tx.execute(
+        def work(tx: Tx) -> Mapping[str, Run]:
+            found = tx.execute(
                 sa.select(runs).where(runs.c.project == self._project, runs.c.marker.in_(list(markers)))
             )
             return {run.marker: run for run in map(to_run, found)}
@@ -190,8 +190,8 @@ class Work:
     async def open_runs(self) -> Sequence[Run]:
         """Return every run that is not final, oldest first."""
 
-        async def work(tx: Tx) -> Sequence[Run]:
-            found = await tx.execute(
+        def work(tx: Tx) -> Sequence[Run]:
+            found = tx.execute(
                 sa.select(runs)
                 .where(runs.c.project == self._project, runs.c.status.not_in(FINAL))
                 .order_by(runs.c.created_at)

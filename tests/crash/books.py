@@ -68,6 +68,8 @@ class Books:
     def elapse(self, seconds: float) -> None:
         """Let `seconds` go by for a program that does not run: all that it wrote is older by them."""
         moved = round(seconds * 1_000_000)
+        if self.path is not None and not self.ask("select 1 from sqlite_master limit 1"):
+            return  # it died before there was anything to write to
         for table in TABLES:
             columns = [column.name for column in table.columns if isinstance(column.type, UTCDateTime)]
             if not columns:

@@ -62,5 +62,5 @@ def crew(
 
 
 async def _migrate(url: str) -> None:
-    async with Database(url) as database:
+    with Database(url) as database:
         await upgrade(database)

@@ -297,7 +297,7 @@ class Mortal(Database):
         if self.dead:
             raise Died("a dead process writes nothing")
 
-    async def write(self, work: Callable[[Tx], Awaitable[T]], *, quiet: bool = False) -> T:
+    async def write(self, work: Callable[[Tx], T], *, quiet: bool = False) -> T:
         self._live()
         self.world.blow("before write")
         self.world.blow("commit refused")
@@ -307,7 +307,7 @@ class Mortal(Database):
         self.world.blow("commit unknown")
         return outcome
 
-    async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+    async def read(self, work: Callable[[Tx], T]) -> T:
         self._live()
         return await super().read(work)
 
@@ -341,7 +341,7 @@ class Life:
     async def end(self) -> None:
         self.database.dead = False
         await self.engine.close()
-        await self.database.aclose()
+        self.database.close()
 
 
 def _settled(run: Run) -> bool:

@@ -49,11 +49,11 @@ def test_a_script(crew: Crew, crash_seed: int, name: str) -> None:
 
 
 async def test_commits_wait_for_the_disk(database_url: str) -> None:
-    async def work(tx: Tx) -> str:
+    def work(tx: Tx) -> str:
         name = "PRAGMA synchronous" if tx.connection.dialect.name == "sqlite" else "show synchronous_commit"
-        return str((await tx.execute(sa.text(name))).scalar_one())
+        return str((tx.execute(sa.text(name))).scalar_one())
 
-    async with Database(database_url) as database:
+    with Database(database_url) as database:
         assert await database.write(work) in ("2", "3", "on")  # FULL, EXTRA
 
 

@@ -16,7 +16,6 @@ import sys
 from typing import Any, NoReturn
 
 MODULES = (
-    "aiosqlite",
     "alembic.command",
     "anyio._backends._asyncio",
     "orchestrator.cli._alone",
@@ -29,7 +28,7 @@ MODULES = (
     "orchestrator.worker.engine",
     "orchestrator.store.migrate",
     "sqlalchemy.dialects.postgresql.psycopg",
-    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.dialects.sqlite.pysqlite",
 )
 
 

@@ -105,27 +105,28 @@ async def test_a_database_beside_the_files_makes_nobody_read_them(tmp_path: Path
         async for changes in turns:
             (seen if changes else quiet).wake()
 
-    async def commit(tx: Tx) -> None:
-        await tx.connection.exec_driver_sql("create table if not exists kept (id integer)")
-        await tx.connection.exec_driver_sql("insert into kept values (1)")
+    def commit(tx: Tx) -> None:
+        tx.connection.exec_driver_sql("create table if not exists kept (id integer)")
+        tx.connection.exec_driver_sql("insert into kept values (1)")
 
     prepare_file(tmp_path / "state.db")
     watched = JobFiles(reload=lambda: load([file], Kinds(providers={}, hooks={}), {}))
-    async with Database(f"sqlite:///{tmp_path / 'state.db'}") as database, anyio.create_task_group() as tasks:
-        tasks.start_soon(watched.watch, [file], changed, stop)
-        tasks.start_soon(witness)
-        with anyio.fail_after(60):
-            while not rings:
-                file.write_text(f"{file.read_text()}\n")
-                with anyio.move_on_after(1):
-                    await rung.wait()
-            await quiet.wait()
-            seen, rung = Wakeup(), Wakeup()
-            rings.clear()
-            for _ in range(5):
-                await database.write(commit)
-            await seen.wait()
-            assert rings == []
-            (tmp_path / "more.toml").write_text(HEAD)
-            await rung.wait()
-        stop.set()
+    with Database(f"sqlite:///{tmp_path / 'state.db'}") as database:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watched.watch, [file], changed, stop)
+            tasks.start_soon(witness)
+            with anyio.fail_after(60):
+                while not rings:
+                    file.write_text(f"{file.read_text()}\n")
+                    with anyio.move_on_after(1):
+                        await rung.wait()
+                await quiet.wait()
+                seen, rung = Wakeup(), Wakeup()
+                rings.clear()
+                for _ in range(5):
+                    await database.write(commit)
+                await seen.wait()
+                assert rings == []
+                (tmp_path / "more.toml").write_text(HEAD)
+                await rung.wait()
+            stop.set()

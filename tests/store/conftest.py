@@ -18,14 +18,14 @@ def clock() -> Clock:
 @pytest.fixture
 async def database(database_url: str, clock: Clock) -> AsyncIterator[Database]:
     """A migrated, empty database; the test runs on each kind."""
-    async with Database(database_url, clock=clock) as opened:
+    with Database(database_url, clock=clock) as opened:
         yield opened
 
 
 @pytest.fixture
 async def peer(database_url: str, clock: Clock) -> AsyncIterator[Store]:
     """The store of another process: connections of its own to the same database."""
-    async with Database(database_url, clock=clock) as opened:
+    with Database(database_url, clock=clock) as opened:
         yield Store(opened, "acme", owner="peer")
 
 

@@ -75,8 +75,8 @@ def many(count: int, **changes: Any) -> list[Run]:
 async def rows(database: Database, table: sa.Table) -> list[dict[str, Any]]:
     """Return a whole table, in the order of its key."""
 
-    async def work(tx: Tx) -> list[dict[str, Any]]:
-        found = await tx.execute(sa.select(table).order_by(*table.primary_key.columns))
+    def work(tx: Tx) -> list[dict[str, Any]]:
+        found = tx.execute(sa.select(table).order_by(*table.primary_key.columns))
         return [dict(row._mapping) for row in found]
 
     return await database.read(work)

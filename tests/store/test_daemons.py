@@ -107,10 +107,10 @@ def test_the_lock_of_a_daemon_dies_with_it(tmp_path: Path) -> None:
 
 
 async def test_what_another_process_writes_is_noticed(store: Store, peer: Store) -> None:
-    noticed = anyio.Event()
+    noticed, stop = anyio.Event(), anyio.Event()
 
     async def follow() -> None:
-        async for _ in changes(store.database):
+        async for _ in changes(store.database, store.project, stop):
             noticed.set()
             return
 
@@ -120,3 +120,4 @@ async def test_what_another_process_writes_is_noticed(store: Store, peer: Store)
         while not noticed.is_set():
             number += 1
             await put(peer, a_run(attempt=number))
+        stop.set()

@@ -12,17 +12,20 @@ from typing import Any
 import anyio
 import pytest
 import sqlalchemy as sa
+from anyio import from_thread
 from anyio.lowlevel import checkpoint
 from core.make import NOW, a_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import SchemaError, StoreError, StoreRemoved
-from orchestrator.store.commit import notify
-from orchestrator.store.database import CHANNEL, REVISION, Database, Tx
-from orchestrator.store.driver import CACHE_KIB, SAFE_WAL
+from orchestrator.store.commit import CHANNEL, notify
+from orchestrator.store.database import Database, Tx
+from orchestrator.store.engines import CACHE_KIB, SAFE_WAL
 from orchestrator.store.file import prepare_file
+from orchestrator.store.hints import listen
 from orchestrator.store.rows import run_values
+from orchestrator.store.schema import REVISION
 from orchestrator.store.store import Store
 from orchestrator.store.tables import UTCDateTime, accounts, runs
 
@@ -39,18 +42,18 @@ COUNTER = {"project": "acme", "name": "counter", "kind": "k", "failures": 0, "ep
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """With its own clock, unlike in the other tests of the store."""
-    async with Database(database_url) as opened:
+    with Database(database_url) as opened:
         yield opened
 
 
-async def add_counter(tx: Tx) -> None:
-    await tx.execute(sa.insert(accounts), [COUNTER])
+def add_counter(tx: Tx) -> None:
+    tx.execute(sa.insert(accounts), [COUNTER])
 
 
-async def count_up(tx: Tx) -> int:
-    row = (await tx.execute(sa.select(accounts.c.failures).with_for_update())).one()
-    await checkpoint()
-    await tx.execute(sa.update(accounts).values(failures=row.failures + 1))
+def count_up(tx: Tx) -> int:
+    row = (tx.execute(sa.select(accounts.c.failures).with_for_update())).one()
+    from_thread.run(checkpoint)
+    tx.execute(sa.update(accounts).values(failures=row.failures + 1))
     return int(row.failures) + 1
 
 
@@ -61,9 +64,10 @@ async def test_no_update_is_lost(database: Database, database_url: str) -> None:
         for _ in range(25):
             await each.write(count_up)
 
-    async with Database(database_url) as other, anyio.create_task_group() as tasks:
-        for number in range(8):
-            tasks.start_soon(worker, (database, other)[number % 2])
+    with Database(database_url) as other:
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(worker, (database, other)[number % 2])
     (row,) = await rows(database, accounts)
     assert row["failures"] == 200
 
@@ -88,9 +92,9 @@ async def test_the_outcome_of_a_cancelled_write_is_known(database: Database) -> 
 
 
 async def test_a_write_that_fails_leaves_nothing_not_even_a_table(database: Database) -> None:
-    async def work(tx: Tx) -> None:
-        await tx.connection.exec_driver_sql("create table half (x integer)")
-        await add_counter(tx)
+    def work(tx: Tx) -> None:
+        tx.connection.exec_driver_sql("create table half (x integer)")
+        add_counter(tx)
         raise LookupError
 
     with pytest.raises(LookupError):
@@ -110,10 +114,10 @@ async def test_a_read_cannot_write(database: Database) -> None:
 async def test_a_read_sees_one_state(database: Database) -> None:
     await database.write(add_counter)
 
-    async def work(tx: Tx) -> list[int]:
-        before = (await tx.execute(sa.select(accounts.c.failures))).scalar_one()
-        await database.write(count_up)
-        return [before, (await tx.execute(sa.select(accounts.c.failures))).scalar_one()]
+    def work(tx: Tx) -> list[int]:
+        before = (tx.execute(sa.select(accounts.c.failures))).scalar_one()
+        from_thread.run(database.write, count_up)
+        return [before, (tx.execute(sa.select(accounts.c.failures))).scalar_one()]
 
     assert await database.read(work) == [0, 0]
 
@@ -142,10 +146,10 @@ async def test_times_sort_by_moment_whatever_their_offset(database: Database) ->
     east = NOW.astimezone(timezone(timedelta(hours=9)))
     moments = [east, NOW + timedelta(microseconds=1), NOW - timedelta(microseconds=1)]
 
-    async def work(tx: Tx) -> list[datetime]:
+    def work(tx: Tx) -> list[datetime]:
         added = [COUNTER | {"name": str(number), "confirmed_at": m} for number, m in enumerate(moments)]
-        await tx.execute(sa.insert(accounts), added)
-        found = await tx.execute(sa.select(accounts.c.confirmed_at).order_by(accounts.c.confirmed_at))
+        tx.execute(sa.insert(accounts), added)
+        found = tx.execute(sa.select(accounts.c.confirmed_at).order_by(accounts.c.confirmed_at))
         return [row.confirmed_at for row in found]
 
     found = await database.write(work)
@@ -162,8 +166,8 @@ async def test_a_naive_time_is_refused(database: Database) -> None:
 
 
 async def test_no_error_shows_what_was_bound(database: Database) -> None:
-    async def work(tx: Tx) -> None:
-        await tx.execute(sa.text("select :bound from nowhere"), {"bound": CANARY})
+    def work(tx: Tx) -> None:
+        tx.execute(sa.text("select :bound from nowhere"), {"bound": CANARY})
 
     with pytest.raises(StoreError) as caught:
         await database.write(work)
@@ -183,7 +187,7 @@ def test_a_password_is_never_shown() -> None:
     url = f"postgresql://user:{CANARY}@127.0.0.1:1/x?password={CANARY}&connect_timeout=2"
 
     async def connect() -> None:
-        async with Database(url) as database:
+        with Database(url) as database:
             await database.revision()
 
     with pytest.raises(StoreError, match="refused") as caught:
@@ -194,9 +198,9 @@ def test_a_password_is_never_shown() -> None:
 
 @only_sqlite
 async def test_sqlite_forgets_nothing_when_the_power_fails(database: Database) -> None:
-    async def pragmas(tx: Tx) -> dict[str, Any]:
+    def pragmas(tx: Tx) -> dict[str, Any]:
         names = ("journal_mode", "synchronous", "foreign_keys")
-        return {name: (await tx.execute(sa.text(f"PRAGMA {name}"))).scalar() for name in names}
+        return {name: (tx.execute(sa.text(f"PRAGMA {name}"))).scalar() for name in names}
 
     journal = ("wal", 2) if sqlite3.sqlite_version_info >= SAFE_WAL else ("truncate", 3)
     for way in (database.write, database.read):
@@ -211,11 +215,11 @@ async def test_postgres_forgets_nothing_and_waits_for_nothing_long(
     alter = f'alter database "{sa.make_url(database_url).database}"'
     await database.write(lambda tx: tx.execute(sa.text(f"{alter} set synchronous_commit = off")))
 
-    async def limits(tx: Tx) -> list[str]:
-        return [str((await tx.execute(sa.text(f"show {name}"))).scalar()) for name in LIMITS]
+    def limits(tx: Tx) -> list[str]:
+        return [str((tx.execute(sa.text(f"show {name}"))).scalar()) for name in LIMITS]
 
     try:
-        async with Database(database_url) as fresh:
+        with Database(database_url) as fresh:
             assert await fresh.write(limits) == ["on", "25s", "10s", "30s"]
     finally:
         await database.write(lambda tx: tx.execute(sa.text(f"{alter} reset all")))
@@ -229,7 +233,7 @@ async def test_the_clock_goes_on_inside_a_transaction_on_the_server_alone(databa
     assert first.tzinfo is UTC
 
 
-async def _now(tx: Tx) -> datetime:
+def _now(tx: Tx) -> datetime:
     return tx.now
 
 
@@ -239,10 +243,10 @@ def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 
     async def work() -> None:
         prepare_file(path)
-        async with Database(f"sqlite:///{path}") as database:
+        with Database(f"sqlite:///{path}") as database:
 
-            async def write(tx: Tx) -> None:
-                await tx.connection.exec_driver_sql("create table t (x integer)")
+            def write(tx: Tx) -> None:
+                tx.connection.exec_driver_sql("create table t (x integer)")
                 assert modes(path.parent) == {0o600}
 
             await database.write(write)
@@ -302,13 +306,13 @@ def test_nothing_is_written_to_a_file_that_nobody_can_find(tmp_path: Path, momen
         if end == "replaced":
             prepare_file(path)
 
-    async def late(tx: Tx) -> None:
-        await tx.connection.exec_driver_sql("create table t (x integer)")
+    def late(tx: Tx) -> None:
+        tx.connection.exec_driver_sql("create table t (x integer)")
         if moment == "within":
             away()
 
     async def work() -> None:
-        async with Database(f"sqlite:///{path}") as database:
+        with Database(f"sqlite:///{path}") as database:
             await database.read(_now)
             if moment == "before":
                 away()
@@ -329,7 +333,7 @@ def test_something_else_in_the_place_of_the_file_is_explained(tmp_path: Path) ->
     path.chmod(0o600)
 
     async def work() -> None:
-        async with Database(f"sqlite:///{path}") as database:
+        with Database(f"sqlite:///{path}") as database:
             await database.require_schema()
 
     with pytest.raises(StoreError, match="not a database") as caught:
@@ -351,8 +355,8 @@ async def test_a_schema_of_another_release_is_refused(database: Database, found:
     assert await database.revision() == REVISION
 
 
-async def _stamp(tx: Tx, revision: str) -> None:
-    await tx.execute(sa.text("update alembic_version set version_num = :found"), {"found": revision})
+def _stamp(tx: Tx, revision: str) -> None:
+    tx.execute(sa.text("update alembic_version set version_num = :found"), {"found": revision})
 
 
 async def test_many_readers_and_a_writer_get_along(database: Database, database_url: str) -> None:
@@ -362,11 +366,12 @@ async def test_many_readers_and_a_writer_get_along(database: Database, database_
         for _ in range(20):
             await rows(each, accounts)
 
-    async with Database(database_url) as other, anyio.create_task_group() as tasks:
-        for each in (database, other) * 5:
-            tasks.start_soon(read, each)
-        for _ in range(20):
-            await database.write(count_up)
+    with Database(database_url) as other:
+        async with anyio.create_task_group() as tasks:
+            for each in (database, other) * 5:
+                tasks.start_soon(read, each)
+            for _ in range(20):
+                await database.write(count_up)
     (row,) = await rows(database, accounts)
     assert row["failures"] == 20
 
@@ -377,16 +382,16 @@ async def test_a_notification_arrives_and_a_cut_connection_is_told(database: Dat
     cut = anyio.Event()
 
     async def follow() -> None:
-        async for _ in database.listen(CHANNEL):
+        async for _ in listen(database, CHANNEL):
             heard.set()
 
-    async def listen() -> None:
+    async def until_cut() -> None:
         with pytest.raises(OSError, match="notifications ended"):
             await follow()
         cut.set()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listen)
+        tasks.start_soon(until_cut)
         while not heard.is_set():
             await database.write(lambda tx: notify(tx, "acme"))
         kill = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'LISTEN%'"
@@ -415,9 +420,9 @@ async def test_the_projects_of_one_database_do_not_see_each_other(database: Data
 
 
 async def test_a_connection_of_sqlite_keeps_few_pages(tmp_path: Path) -> None:
-    async def pages(tx: Tx) -> int:
-        return int((await tx.connection.exec_driver_sql("PRAGMA cache_size")).scalar_one())
+    def pages(tx: Tx) -> int:
+        return int((tx.connection.exec_driver_sql("PRAGMA cache_size")).scalar_one())
 
     prepare_file(tmp_path / "state.db")
-    async with Database(f"sqlite:///{tmp_path}/state.db") as database:
+    with Database(f"sqlite:///{tmp_path}/state.db") as database:
         assert [await database.read(pages), await database.write(pages)] == [-CACHE_KIB, -CACHE_KIB]

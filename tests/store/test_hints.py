@@ -3,6 +3,7 @@
 import sqlite3
 from pathlib import Path
 
+import anyio
 import pytest
 from core.make import a_run
 
@@ -39,10 +40,12 @@ async def test_only_the_commits_of_others_count(store: Store, file: Path) -> Non
 
 
 async def test_the_first_hint_comes_at_once_and_the_next_with_a_commit(store: Store, file: Path) -> None:
-    hints = changes(store.database)
+    stop = anyio.Event()
+    hints = changes(store.database, store.project, stop)
     await anext(hints)
     with sqlite3.connect(file) as other:
         other.execute("update accounts set failures = 0")
         other.execute("insert into accounts (project, name, kind, failures, epoch) values ('p','n','k',0,0)")
     other.close()
     await anext(hints)
+    stop.set()

@@ -32,7 +32,7 @@ async def dead(database_url: str, clock: Clock) -> AsyncIterator[Store]:
     host, _, started, _ = process_name().split("/")
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         child.wait()
-    async with Database(database_url, clock=clock) as opened:
+    with Database(database_url, clock=clock) as opened:
         yield Store(opened, "acme", owner=f"{host}/{child.pid}/{started}/o_1")
 
 
@@ -123,8 +123,8 @@ async def test_a_lease_that_ends_too_late_is_over_once_nobody_has_renewed_it_for
     clock.forward(-HOUR)
     overlong = Overlong()
 
-    async def look(tx: Tx) -> int:
-        return await overlong.end(tx, "acme")
+    def look(tx: Tx) -> int:
+        return overlong.end(tx, "acme")
 
     assert await store.database.write(look) == 0
     overlong.look_again()  # what was seen before is forgotten

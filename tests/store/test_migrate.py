@@ -20,8 +20,9 @@ from orchestrator.core.run import Status
 from orchestrator.core.transition import finish
 from orchestrator.errors import SchemaError, StoreError
 from orchestrator.store import migrate
-from orchestrator.store.database import REVISION, Database, Tx
+from orchestrator.store.database import Database, Tx
 from orchestrator.store.migrate import config, copy, scripts, upgrade
+from orchestrator.store.schema import REVISION
 from orchestrator.store.store import Store
 from orchestrator.store.tables import deliveries, events, jobs, metadata, runs
 
@@ -32,7 +33,7 @@ import sys, anyio
 from orchestrator.store.database import Database
 from orchestrator.store.migrate import upgrade
 async def work():
-    async with Database(sys.argv[1]) as database:
+    with Database(sys.argv[1]) as database:
         await upgrade(database)
 anyio.run(work)
 """
@@ -49,24 +50,24 @@ async def test_an_empty_database_becomes_what_the_tables_say(blank_url: str) -> 
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return list(compare_metadata(context, metadata))
 
-    async with Database(blank_url) as database:
+    with Database(blank_url) as database:
         assert await database.revision() is None
         with pytest.raises(SchemaError, match="is empty"):
             await database.require_schema()
         assert await upgrade(database) is None
         assert await database.revision() == REVISION
-        assert await database.read(lambda tx: tx.connection.run_sync(differences)) == []
+        assert await database.read(lambda tx: differences(tx.connection)) == []
 
 
 async def test_tasks_and_connections_may_upgrade_at_once(blank_url: str) -> None:
     async def work() -> None:
-        async with Database(blank_url) as database:
+        with Database(blank_url) as database:
             await upgrade(database)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(work)
-    async with Database(blank_url) as database:
+    with Database(blank_url) as database:
         await database.require_schema()
 
 
@@ -89,7 +90,7 @@ async def everything(database: Database) -> list[object]:
 
 
 async def test_a_database_in_use_survives_another_upgrade(blank_url: str) -> None:
-    async with Database(blank_url) as database:
+    with Database(blank_url) as database:
         await upgrade(database)
         await populate(database)
         before = await everything(database)
@@ -98,7 +99,7 @@ async def test_a_database_in_use_survives_another_upgrade(blank_url: str) -> Non
 
 
 async def test_the_schema_of_a_newer_release_is_left_alone(blank_url: str) -> None:
-    async with Database(blank_url) as database:
+    with Database(blank_url) as database:
         await upgrade(database)
         newer = sa.text("update alembic_version set version_num = '9999'")
         await database.write(lambda tx: tx.execute(newer))
@@ -126,13 +127,13 @@ def upgrade():
     )
     monkeypatch.setattr(migrate, "PACKAGED", folder)
     monkeypatch.setattr(migrate, "REVISION", "0002")
-    monkeypatch.setattr("orchestrator.store.database.REVISION", "0002")
+    monkeypatch.setattr("orchestrator.store.schema.REVISION", "0002")
     return revision
 
 
 async def raw(database: Database, statement: str) -> list[tuple[object, ...]]:
-    async def work(tx: Tx) -> list[tuple[object, ...]]:
-        return [tuple(row) for row in await tx.execute(sa.text(statement))]
+    def work(tx: Tx) -> list[tuple[object, ...]]:
+        return [tuple(row) for row in tx.execute(sa.text(statement))]
 
     return await database.read(work)
 
@@ -140,7 +141,7 @@ async def raw(database: Database, statement: str) -> list[tuple[object, ...]]:
 async def test_a_database_in_use_goes_on_to_the_next_release(
     database_url: str, next_release: Path, tmp_path: Path
 ) -> None:
-    async with Database(database_url) as database:
+    with Database(database_url) as database:
         await populate(database)
         told = await rows(database, events), await rows(database, deliveries)
         try:
@@ -163,10 +164,10 @@ async def test_a_database_in_use_goes_on_to_the_next_release(
 
 async def test_many_may_go_on_to_the_next_release_at_once(database_url: str, next_release: Path) -> None:
     async def work() -> None:
-        async with Database(database_url) as each:
+        with Database(database_url) as each:
             await upgrade(each)
 
-    async with Database(database_url) as database:
+    with Database(database_url) as database:
         await populate(database)
         try:
             async with anyio.create_task_group() as tasks:
@@ -180,14 +181,14 @@ async def test_many_may_go_on_to_the_next_release_at_once(database_url: str, nex
 
 
 async def _back(database: Database) -> None:
-    async def work(tx: Tx) -> None:
+    def work(tx: Tx) -> None:
         for statement in (
             "alter table runs drop column colour",
             "alter table runs rename column words to message",
         ):
-            await tx.execute(sa.text(statement))
+            tx.execute(sa.text(statement))
         before = sa.text("update alembic_version set version_num = :before")
-        await tx.execute(before, {"before": REVISION})
+        tx.execute(before, {"before": REVISION})
 
     await database.write(work)
 
@@ -195,7 +196,7 @@ async def _back(database: Database) -> None:
 async def test_an_upgrade_that_fails_halfway_changes_nothing(database_url: str, next_release: Path) -> None:
     with next_release.open("a") as file:
         file.write('    op.execute("select 1 from nowhere")\n')
-    async with Database(database_url) as database:
+    with Database(database_url) as database:
         await populate(database)
         before = await everything(database)
         with pytest.raises(StoreError, match="nowhere"):
@@ -210,7 +211,7 @@ async def test_an_upgrade_that_would_orphan_rows_changes_nothing(
 ) -> None:
     with next_release.open("a") as file:
         file.write('    op.execute("delete from runs")\n')
-    async with Database(database_url) as database:
+    with Database(database_url) as database:
         await populate(database)
         before = await everything(database)
         with pytest.raises(StoreError, match="rows without their parents"):
@@ -230,12 +231,12 @@ def test_a_copy_takes_no_other_files_place(tmp_path: Path) -> None:
 @only_sqlite
 async def test_the_copy_is_of_one_moment_while_others_write(blank_url: str, tmp_path: Path) -> None:
     path = Path(blank_url.removeprefix("sqlite:///"))
-    async with Database(blank_url) as database:
+    with Database(blank_url) as database:
         await upgrade(database)
 
-        async def work(tx: Tx) -> None:
-            await tx.execute(sa.text("update alembic_version set version_num = 'half'"))
-            await anyio.to_thread.run_sync(copy, path, tmp_path / "copy.db")
+        def work(tx: Tx) -> None:
+            tx.execute(sa.text("update alembic_version set version_num = 'half'"))
+            copy(path, tmp_path / "copy.db")
 
         await database.write(work)
     with closing(sqlite3.connect(tmp_path / "copy.db")) as copied:

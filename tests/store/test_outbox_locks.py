@@ -1,12 +1,13 @@
 """Deliveries on PostgreSQL, where two transactions may stand in each other's way."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
 import anyio
 import pytest
 import sqlalchemy as sa
+from anyio import from_thread
 
 from orchestrator.core.delivery import DeliveryState
 from orchestrator.store.database import Tx
@@ -29,8 +30,8 @@ async def insert_place(store: Store) -> str:
 
 
 async def one(store: Store, query: str) -> str:
-    async def work(tx: Tx) -> str:
-        return str((await tx.execute(sa.text(query))).scalar_one())
+    def work(tx: Tx) -> str:
+        return str((tx.execute(sa.text(query))).scalar_one())
 
     return await store.database.read(work)
 
@@ -44,16 +45,16 @@ async def is_waited_for(store: Store) -> None:
 
 
 async def beside(
-    store: Store, first: Callable[[Tx], Awaitable[None]], second: Callable[[], Coroutine[Any, Any, object]]
+    store: Store, first: Callable[[Tx], None], second: Callable[[], Coroutine[Any, Any, object]]
 ) -> None:
     """Begin `second` while `first` holds what it has locked, and let `first` go on once that waits."""
     async with anyio.create_task_group() as tasks:
 
-        async def work(tx: Tx) -> None:
-            await first(tx)
-            tasks.start_soon(second)
-            await is_waited_for(store)
-            await tx.execute(sa.update(deliveries).values(last_error="seen"))
+        def work(tx: Tx) -> None:
+            first(tx)
+            from_thread.run_sync(tasks.start_soon, second)
+            from_thread.run(is_waited_for, store)
+            tx.execute(sa.update(deliveries).values(last_error="seen"))
 
         await store.database.write(work)
 
@@ -81,8 +82,8 @@ async def test_a_change_of_a_hook_waits_for_a_settlement_and_not_it_for_the_chan
         "hand over": lambda: peer.replay.hand_over("team", "heir"),
     }
 
-    async def settling(tx: Tx) -> None:
-        await lock_gate(tx, "acme", "team", ORIGIN)
+    def settling(tx: Tx) -> None:
+        lock_gate(tx, "acme", "team", ORIGIN)
 
     await beside(store, settling, changes[way])
     left = {"drop": ["dead", "dropped"] * 2, "hand over": ["dead", "pending"] * 2}
@@ -93,9 +94,9 @@ async def test_what_is_claimed_meanwhile_is_not_sent_again_too(store: Store, pee
     await tell(store, "a")
     found: list[object] = []
 
-    async def claiming(tx: Tx) -> None:
+    def claiming(tx: Tx) -> None:
         values = {"owner": "me", "epoch": 1, "lease_until": tx.now + timedelta(hours=1)}
-        await tx.execute(sa.update(deliveries).values(values))
+        tx.execute(sa.update(deliveries).values(values))
 
     async def again() -> None:
         found.extend(await peer.replay.again(Choice(hook="team")))
@@ -111,8 +112,8 @@ async def test_what_is_sent_again_meanwhile_is_not_forgotten(store: Store, peer:
     await settle(store, TAKEN, *await take(store))
     clock.forward(KEPT_DELIVERED + timedelta(seconds=1))
 
-    async def reviving(tx: Tx) -> None:
-        await tx.execute(sa.update(deliveries).values(state=DeliveryState.PENDING, due_at=tx.now))
+    def reviving(tx: Tx) -> None:
+        tx.execute(sa.update(deliveries).values(state=DeliveryState.PENDING, due_at=tx.now))
 
     await beside(store, reviving, peer.replay.prune)
     assert await states(store) == [DeliveryState.PENDING]

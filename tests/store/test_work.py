@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 import sqlalchemy as sa
+from anyio import from_thread
 from core.make import NOW, a_job, a_record, a_run, a_snapshot
 
 from orchestrator.core.run import Reason, Run, Status, next_call
@@ -218,8 +219,8 @@ async def test_a_commit_writes_run_event_and_delivery_together_or_not_at_all(sto
     done = finish(run, NOW, status=Status.SUCCEEDED, result={"model": "m"})
 
     async def attempt(calls: int) -> bool:
-        async def work(tx: Tx) -> None:
-            await commit(Failing(tx.connection, tx.now, [None] * calls), "acme", [done], ROUTING)
+        def work(tx: Tx) -> None:
+            commit(Failing(tx.connection, tx.now, [None] * calls), "acme", [done], ROUTING)
 
         try:
             await store.database.write(work)
@@ -247,11 +248,11 @@ class Failing(Tx):
 
     left: list[None]
 
-    async def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
+    def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
         if not self.left:
             raise ConnectionError
         self.left.pop()
-        return await Tx.execute(self, statement, parameters)
+        return Tx.execute(self, statement, parameters)
 
 
 async def test_a_stale_commit_changes_nothing_not_even_for_the_others(
@@ -379,10 +380,10 @@ async def test_no_event_is_seen_before_one_with_a_lower_number(store: Store, pee
         await peer.work.commit([finish(second, NOW, status=Status.FAILED)], ROUTING)
         done.set()
 
-    async def end_first(tx: Tx) -> None:
-        await commit(tx, "acme", [finish(first, NOW, status=Status.FAILED)], ROUTING)
-        tasks.start_soon(end_second)
-        while not await _somebody_waits(peer):
+    def end_first(tx: Tx) -> None:
+        commit(tx, "acme", [finish(first, NOW, status=Status.FAILED)], ROUTING)
+        from_thread.run_sync(tasks.start_soon, end_second)
+        while not from_thread.run(_somebody_waits, peer):
             assert not done.is_set()
 
     async with anyio.create_task_group() as tasks:
@@ -395,17 +396,17 @@ async def _somebody_waits(store: Store) -> bool:
     return bool(await store.database.read(lambda tx: _all(tx, waiting)))
 
 
-async def _all(tx: Tx, statement: sa.TextClause) -> Sequence[Any]:
-    return (await tx.execute(statement)).all()
+def _all(tx: Tx, statement: sa.TextClause) -> Sequence[Any]:
+    return (tx.execute(statement)).all()
 
 
 @only_postgres
 async def test_a_claim_does_not_wait_for_a_run_that_another_is_writing(store: Store, peer: Store) -> None:
     await put(store, *many(2, status=Status.QUEUED, steps={"run": "todo"}))
 
-    async def work(tx: Tx) -> None:
-        await tx.execute(sa.update(runs).where(runs.c.job == "job-000").values(message="at work"))
-        assert [run.job for run in await claim_calls(peer, 2)] == ["job-001"]
+    def work(tx: Tx) -> None:
+        tx.execute(sa.update(runs).where(runs.c.job == "job-000").values(message="at work"))
+        assert [run.job for run in from_thread.run(claim_calls, peer, 2)] == ["job-001"]
 
     await store.database.write(work)
 

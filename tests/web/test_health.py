@@ -69,8 +69,9 @@ async def test_not_ready_while_it_stops(daemon: Daemon, client: httpx.AsyncClien
 
 @pytest.mark.parametrize("path", ["jobs", "jobs/one", "events", "deliveries"])
 async def test_a_store_that_fails_is_said(blank_url: str, tmp_path: Path, path: str) -> None:
-    async with Database(blank_url) as empty, asking(daemon_on(empty, tmp_path)) as client:
-        reply = await client.get(f"/api/v1/{path}")
+    with Database(blank_url) as empty:
+        async with asking(daemon_on(empty, tmp_path)) as client:
+            reply = await client.get(f"/api/v1/{path}")
     assert (reply.status_code, set(reply.json())) == (503, {"error", "hint"})
     assert "no such table" in reply.text or "does not exist" in reply.text
 

@@ -32,7 +32,7 @@ async def send(database: str, url: str, speed: float, began: datetime) -> None:
     def clock() -> datetime:
         return began + (datetime.now(UTC) - began) * speed
 
-    async with Database(database, clock=clock) as opened:
+    with Database(database, clock=clock) as opened:
         store = Store(opened, "acme")
         deliverer = Deliverer(store=store, hooks={"team": hook})
         await store.leases.end(alive)

@@ -40,7 +40,7 @@ def clock() -> Clock:
 async def store(tmp_path: Path, _migrated_file: Path, clock: Clock) -> AsyncIterator[Store]:
     shutil.copyfile(_migrated_file, tmp_path / "state.db")
     os.chmod(tmp_path / "state.db", 0o600)
-    async with Database(f"sqlite:///{tmp_path}/state.db", clock=clock) as opened:
+    with Database(f"sqlite:///{tmp_path}/state.db", clock=clock) as opened:
         yield Store(opened, "acme", owner="me")
 
 
@@ -336,11 +336,11 @@ async def test_what_is_owed_outlives_a_database_that_does_not_answer(
         await store.database.write(_drop_table)
         await reply(200)(writer)
 
-    async def _drop_table(tx: Tx) -> None:
-        await tx.connection.exec_driver_sql("alter table deliveries rename to away")
+    def _drop_table(tx: Tx) -> None:
+        tx.connection.exec_driver_sql("alter table deliveries rename to away")
 
-    async def _mend(tx: Tx) -> None:
-        await tx.connection.exec_driver_sql("alter table away rename to deliveries")
+    def _mend(tx: Tx) -> None:
+        tx.connection.exec_driver_sql("alter table away rename to deliveries")
 
     receiver.answer = answer
     with pytest.raises(StoreError):

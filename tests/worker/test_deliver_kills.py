@@ -141,7 +141,7 @@ async def check(database: str, folder: Path, *, jobs: int, kills: int, seed: int
     """Send all of it through as many killed processes and one that ends by itself."""
     secret, draw = make_secret(), random.Random(seed)  # noqa: S311 - no secret
     began = datetime.now(UTC).isoformat()
-    async with Database(database) as opened:
+    with Database(database) as opened:
         store = Store(opened, "acme")
         ids = await fill(store, jobs)
         with receiving(secret, seed) as (url, books):

@@ -160,7 +160,7 @@ async def watching(
     clock.now = datetime.now(UTC)
     variable, *_ = registry()[kind].credentials.get("api_token", registry()[kind].credentials["api_key"])
     env = {variable: f"{name}:canary-key-0123456789"}
-    async with Database(f"sqlite:///{path}", clock=clock) as database:
+    with Database(f"sqlite:///{path}", clock=clock) as database:
         store = Store(database, "acme", owner=owner)
         journal = Journal(folder / "replies.jsonl")
         manifest = load([file], kinds(), {})

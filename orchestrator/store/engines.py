@@ -46,9 +46,9 @@ def sqlite_engine(url: sa.URL, begin: str, *, size: int, query_only: bool) -> sa
 
     @sa.event.listens_for(engine, "after_cursor_execute")
     def fetch(_connection: object, cursor: Any, *rest: Any) -> None:
-        # SQLite would find the rows while they are read, and so see what the next statement changes.
+        # SQLite would look for rows while they are read, and so see what the next statement changes.
         _statement, _parameters, context, _many = rest
-        if cursor.description:
+        if cursor.description and not context.isinsert:
             context.cursor_fetch_strategy = FullyBufferedCursorFetchStrategy(cursor)
 
     return engine

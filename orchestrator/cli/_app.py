@@ -221,6 +221,8 @@ def app(function: F) -> F:
         before = context.find_root().obj or {}
         made = _merge(before, {key: given.pop(key) for key in NAMES})
         configure(made.verbose, quiet=made.quiet, color=made.color_on(sys.stderr))
+        if made.output == "markdown" and context.command.name != "plan":
+            raise click.UsageError("-o markdown is for plan alone", context)
         try:
             return function(made, **given)
         except click.UsageError as error:

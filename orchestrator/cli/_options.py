@@ -9,7 +9,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
-FORMS = ("table", "wide", "json", "jsonl", "name")
+FORMS = ("table", "wide", "json", "jsonl", "name", "markdown")
 HOSTS_HELP = "Trust this host, which a job file names, with the database's password."
 OPTIONS = (
     click.option("-f", "--file", "files", multiple=True, metavar="PATH", help="A job file or a folder."),
@@ -17,7 +17,7 @@ OPTIONS = (
     click.option("--sandbox", is_flag=True, help="Use the built-in sandbox for every account."),
     click.option("--allow-database-host", "hosts", multiple=True, metavar="HOST", help=HOSTS_HELP),
     click.option("--with-hooks", is_flag=True, help="With --sandbox: really send to hooks."),
-    click.option("-o", "--output", type=click.Choice(FORMS), help="The output format."),
+    click.option("-o", "--output", type=click.Choice(FORMS), help="The output format; markdown for plan."),
     click.option("--json", "as_json", is_flag=True, help="The same as -o json."),
     click.option("-q", "--quiet", is_flag=True, help="Print only what was asked for."),
     click.option("-v", "--verbose", count=True, help="Log more; twice for everything."),
@@ -29,7 +29,7 @@ NAMES = (
 )
 _NAMED = re.compile(
     r"\borchestrator (?=(apply|audit|cancel|config|db|doctor|events|hooks|import|plan|providers|resolve|retry"
-    r"|show|status|up|wait|watch|why)\b)"
+    r"|show|status|up|wait|watch|why)\b(?!.* --help))"
 )
 """A command in a sentence of ours that finds something else, or buys, without `--sandbox`."""
 

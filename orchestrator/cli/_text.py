@@ -34,14 +34,23 @@ def plan_text(plan: Plan) -> str:
     """Write a plan for a person; the last line is the summary, or that there is nothing to do."""
     lines = [click.style(f"warning: {plain(warning)}", fg="yellow") for warning in plan.warnings]
     lines += changes_text(plan.changes)
+    return "\n".join([*lines, summary(plan)])
+
+
+def summary(plan: Plan) -> str:
+    """Write how many changes of each kind there are."""
     counts = plan.summary
-    lines.append(
-        "No changes."
-        if plan.empty
-        else f"Plan: {counts['create']} to create, {counts['replace']} to replace, "
+    if plan.empty:
+        return "No changes."
+    return (
+        f"Plan: {counts['create']} to create, {counts['replace']} to replace, "
         f"{counts['cancel']} to cancel, {counts['update']} to update."
     )
-    return "\n".join(lines)
+
+
+def noted(change: Change) -> bool:
+    """Say whether a person should read why nothing is done about a job."""
+    return change.notice or (change.run is not None and change.run.given_up)
 
 
 def changes_text(changes: Iterable[Change]) -> list[str]:
@@ -51,8 +60,7 @@ def changes_text(changes: Iterable[Change]) -> list[str]:
 
 def _change(change: Change) -> list[str]:
     if change.action is Action.NONE:
-        ended = change.run is not None and change.run.given_up
-        return [f"  {change.job}: {plain(change.reason)}"] if change.notice or ended else []
+        return [f"  {change.job}: {plain(change.reason)}"] if noted(change) else []
     sign, color = SIGNS[change.action]
     what = click.style(f"{sign:>3} {change.action}", fg=color)
     return [

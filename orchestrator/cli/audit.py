@@ -91,9 +91,9 @@ def _print(app: App, found: Audit) -> None:
         app.rows(COLUMNS, rows)
     for name, count in found.looked_at.items():
         strange = sum(1 for one in found.findings if one.account == name)
-        app.say(
-            f"{name}: read {number(count, 'fine-tune')}; {number(strange, 'thing')} that belong to no job"
-        )
+        left = {0: "nothing without a job", 1: "1 thing belongs to no job"}
+        of_it = left.get(strange, f"{strange} things belong to no job")
+        app.say(f"{name}: read {number(count, 'fine-tune')}, {of_it}")
     for name, message in errors.items():
         app.say(f"{name}: could not be read to the end: {plain(message)}")
 

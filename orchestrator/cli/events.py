@@ -1,5 +1,6 @@
 """`orchestrator events`."""
 
+import sys
 from collections.abc import Sequence
 
 import anyio
@@ -51,9 +52,8 @@ def command(app: App, *, job: str | None, follow: bool, after: int | None, limit
             while follow:
                 await anyio.sleep(FOLLOW_SECONDS)
                 found = await store.views.events(job=job, after=last, most=limit)
-                for event in found:
-                    app.out(_text(app, event))
-                    last = event.id
+                _print(app, found, alone=False)
+                last = found[-1].id if found else last
         return 0
 
     return run(work)
@@ -62,7 +62,7 @@ def command(app: App, *, job: str | None, follow: bool, after: int | None, limit
 def _print(app: App, events: Sequence[Event], *, alone: bool) -> None:
     if not alone or app.output in ("jsonl", "name"):
         for event in events:
-            app.out(_text(app, event))
+            app.tell(_text(app, event)) if app.for_people else app.out(_text(app, event))
     elif app.output == "json":
         app.out(document({"schema_version": 1, "events": [report.event(event) for event in events]}))
     elif events:
@@ -76,6 +76,10 @@ def _row(event: Event) -> tuple[object, ...]:
 
 
 def _text(app: App, event: Event) -> str:
+    if app.output == "table" and sys.stdout.isatty():
+        return f"{event.timestamp.astimezone():%b %d %H:%M:%S}  " + "  ".join(
+            plain(part) for part in (event.type, event.job, event.message) if part
+        )
     if app.for_people:
         moment = stamp(event.timestamp.replace(microsecond=0))
         return "  ".join(plain(part) for part in (event.id, moment, *_row(event)[2:]))

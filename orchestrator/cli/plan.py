@@ -8,6 +8,7 @@ from orchestrator.app import report
 from orchestrator.app.reconcile import preview
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._errors import tell
+from orchestrator.cli._markdown import plan_markdown
 from orchestrator.cli._planfile import save
 from orchestrator.cli._text import document, line, plan_text
 from orchestrator.core.plan import Action
@@ -25,7 +26,10 @@ ERROR = 1
 @click.option("--again", is_flag=True, help="Also buy work that a run no job claims was bought for.")
 @app
 def command(app: App, *, detailed_exitcode: bool, out: Path | None, offline: bool, again: bool) -> int:
-    """Show what `apply` would change, and why; writes nothing and asks no provider."""
+    """Show what `apply` would change, and why; writes nothing and asks no provider.
+
+    -o markdown writes it for a comment on a pull request.
+    """
 
     async def work() -> int:
         try:
@@ -52,6 +56,8 @@ def command(app: App, *, detailed_exitcode: bool, out: Path | None, offline: boo
             for change in plan.changes:
                 if change.action is not Action.NONE:
                     app.out(change.job)
+        elif app.output == "markdown":
+            app.out(plan_markdown(plan))
         else:
             app.tell(plan_text(plan))
         return CHANGES if detailed_exitcode and not plan.empty else 0

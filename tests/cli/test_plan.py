@@ -46,6 +46,30 @@ def test_a_plan_is_empty_after_it_was_applied(place: Place) -> None:
     assert set(place.ledger().counts.values()) == {1}
 
 
+def test_a_plan_for_a_pull_request_is_markdown_and_nothing_in_it_is_markup(place: Place) -> None:
+    place.write(cartesia("voice", dataset="ds-1"), cartesia("broken", dataset="fail-me"))
+    place("apply", "-y", "--wait", code=5)
+    hostile = "`a|b` @all <img src=x>"
+    place.write(cartesia("voice", dataset=hostile), cartesia("broken", dataset="fail-me"), cohere("labels"))
+    found = place("plan", "-o", "markdown", "--detailed-exitcode", code=2)
+    changed = r"""**Plan: 1 to create, 1 to replace, 0 to cancel, 0 to update.**
+
+| change | job | account | why |
+|---|---|---|---|
+| replace | `voice` | `cartesia` | spec changed<br>`dataset`: `"ds-1"` → `` "`a\|b` @all <img src=x>" `` |
+|  | `broken` | `cartesia` | failed; \`orchestrator retry broken\` buys another attempt |
+| create | `labels` | `cohere` | new job |
+
+- warning: """
+    assert found.out.startswith(changed)
+    assert r"can no longer be reached \(https://docs.cohere.com/" in found.out
+    assert "-o markdown is for plan alone" in place("status", "-o", "markdown", code=2).err
+    place.write(*(cartesia(f"voice-{number}") for number in range(150)))
+    long = place("plan", "-o", "markdown", "--offline").out
+    assert "and 50 more" in long
+    assert len(long) < 65_000
+
+
 def test_a_base_that_cartesia_no_longer_trains_is_warned_of(place: Place) -> None:
     jobs = (cartesia("old", model_id="sonic-2"), cartesia("new"))
     place.write(*jobs, accounts="[providers.cartesia]\n")

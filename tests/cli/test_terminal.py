@@ -190,6 +190,11 @@ def test_errors_and_log_lines_are_wrapped_between_words(place: Place) -> None:
         place.write(cartesia("narrator-with-a-name-that-is-long", dataset=dataset))
         shown = place.shown("up", "-y", "--until-settled")
     assert wrapped(shown, "held: its spec changed; review it with `orchestrator apply`")
+    with on_terminals(place, ("events", "--follow")) as (followed,):
+        followed.until("succeeded")
+        followed.type(CTRL_C)
+        assert followed.wait() == 130
+        assert wrapped(followed.text, "job.succeeded  narrator-with-a-name-that-is-long")
 
 
 def test_a_refused_credential_is_told_below_the_table(place: Place) -> None:

@@ -18,8 +18,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 STEADY_SECONDS: Final = 0.2
 LONGEST: Final = 4000
 """Characters of a trouble with the files, as logs and /readyz tell it."""
-BOUND: Final = ("database", "project")
-"""What all that is open hangs on."""
+FIXED: Final = ("database", "project")
+"""Settings that are fixed until the daemon is restarted."""
 
 
 @dataclass(kw_only=True)
@@ -62,19 +62,21 @@ class JobFiles:
         found = await to_thread.run_sync(self.reload)
         if (found.digest, found.jobs) != (now.digest, now.jobs):
             found = await self._steady(found)
-            for setting in BOUND:
+            for setting in FIXED:
                 if getattr(found.settings, setting) != getattr(now.settings, setting):
                     hint = "stop the daemon and start it again"
                     raise SettingsError(f"a change of {setting} needs a restart", hint=hint)
-            if found.settings.listen != now.settings.listen:
-                log.warning(
-                    "files.later", setting="listen", hint="it takes effect when the daemon is restarted"
-                )
             self.trouble = None
-            log.info("files.changed", jobs=len(found.jobs))
             return found
         self.trouble = None
         return None
+
+    def taken(self, now: Manifest, before: Manifest) -> None:
+        """Say that `now` is in force in place of `before`."""
+        if (now.digest, now.jobs) != (before.digest, before.jobs):
+            log.info("files.changed", jobs=len(now.jobs))
+        if now.settings.listen != before.settings.listen:
+            log.warning("files.later", setting="listen", hint="it takes effect when the daemon is restarted")
 
     async def _steady(self, found: Manifest) -> Manifest:
         """Read until nothing changes any more: a half-written file may parse as a smaller one."""

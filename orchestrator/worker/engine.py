@@ -1,28 +1,22 @@
-"""The engine: a manifest at work on a store, one round on one account at a time."""
+"""The engine: the job files at work on a store, one round on one account at a time."""
 
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
 
 import anyio
 import structlog
 
-from orchestrator.config.manifest import AccountOptions, Manifest
+from orchestrator.config.manifest import Manifest
 from orchestrator.config.secret import Dummies
-from orchestrator.core.cadence import lag, lags
 from orchestrator.core.run import Snapshot
-from orchestrator.core.schedule import asked_until, back_off
 from orchestrator.errors import Denied, LeaseLost, Missing, ProviderError, StoreError
 from orchestrator.hooks.base import Hook
 from orchestrator.hooks.registry import registry as hook_registry
 from orchestrator.hooks.shown import instead_of, log_shown
-from orchestrator.providers.base import SecretResolver
-from orchestrator.providers.registry import open_provider
-from orchestrator.providers.registry import registry as provider_registry
 from orchestrator.store.agenda import Agenda
 from orchestrator.store.commit import Routing
 from orchestrator.store.store import Store
@@ -32,13 +26,14 @@ from orchestrator.worker.deliver import Deliverer
 from orchestrator.worker.journal import Journal
 from orchestrator.worker.poll import poll
 from orchestrator.worker.recover import recover
-from orchestrator.worker.secrets import KnownSecrets
+from orchestrator.worker.routing import routing
 from orchestrator.worker.submit import submit
+from orchestrator.worker.trouble import Trouble
+from orchestrator.worker.workers import Workers
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
-DENIED_BACKOFF: Final = timedelta(seconds=30)
-"""First wait of an account whose credentials are refused; it doubles up to ten minutes."""
+Reconcile = Callable[[Manifest, Routing], Awaitable[None]]
 
 
 @dataclass(kw_only=True)
@@ -73,103 +68,119 @@ class Engine:
         self.manifest = manifest
         self.journal = journal
         self.env = env
-        self.draw = draw
         self._show = (show or log_shown) if isinstance(env, Dummies) and not with_hooks else None
-        self._limits = {} if deadline is None else {"deadline": deadline}
         self.pulse: Callable[[str], None] = lambda _: None
-        """Told of an account whose work goes on, however long it takes."""
+        """Called with the name of an account whose work goes on, however long it takes."""
         self.stopping = False
         """Set when nothing new should be begun; what is under way is finished."""
-        self._workers: dict[str, AccountWorker] = {}
+        self._workers = Workers(
+            store=store,
+            journal=journal,
+            env=env,
+            draw=draw,
+            deadline=deadline,
+            stopping=lambda: self.stopping,
+        )
         self._busy: dict[str, anyio.Lock] = {}
-        self._lagging: set[str] = set()
-        self._secrets = KnownSecrets(store=store, env=env)
+        self._trouble = Trouble(store=store, draw=draw)
+        self._changed: set[str] = set()
+        """Accounts whose table changed, and that have not been made due since."""
         self.deliverer = Deliverer(
-            store=store, hooks=self._hooks(), draw=draw, stopping=lambda: self.stopping
+            store=store, hooks=self._hooks(manifest), draw=draw, stopping=lambda: self.stopping
         )
 
     @property
     def routing(self) -> Routing:
         """Whom events go to, by the files as they are now."""
-        return Routing(hooks=self.manifest.routes(), account_hooks=self.manifest.settings.hooks)
+        return routing(self.manifest)
 
-    def _hooks(self) -> Mapping[str, Hook]:
+    def _hooks(self, manifest: Manifest) -> Mapping[str, Hook]:
         kinds = hook_registry()
         env = os.environ if self._show is None else self.env
         made = {
-            name: kinds[options.kind](options, self.manifest.folder("hooks", name), env=env)
-            for name, options in self.manifest.hooks.items()
+            name: kinds[options.kind](options, manifest.folder("hooks", name), env=env)
+            for name, options in manifest.hooks.items()
         }
         return made if self._show is None else instead_of(made, self._show)
 
     async def prepare(self) -> None:
         """Make sure that every account has its row, and that none waits for an older clock or credential."""
-        await self.store.times.mend()
-        await self.store.accounts.declare(
-            {name: options.kind for name, options in self.manifest.accounts.items()}
-        )
-        await self.store.accounts.reconsider()
-        await self.deliverer.declare()
+        await self._declare(self.manifest, self.deliverer.hooks)
+        await self._reconsider()
 
-    async def replace(self, manifest: Manifest) -> None:
-        """Go on with other files: accounts and hooks whose tables changed are opened anew."""
-        before, self.manifest = self.manifest, manifest
-        changed = [name for name, table in manifest.accounts.items() if before.accounts.get(name) != table]
-        for name in list(self._workers):
-            async with self._busy.setdefault(name, anyio.Lock()):
-                if before.accounts.get(name) != manifest.accounts.get(name):
-                    await self._workers.pop(name).provider.close()
-                else:
-                    self._refresh(self._workers[name])
-        if (before.hooks, before.origins) != (manifest.hooks, manifest.origins):
-            old, self.deliverer = self.deliverer, self.deliverer.renewed(self._hooks())
-            await old.close()
-        await self.prepare()
-        await self.store.accounts.reconsider(*changed)
+    async def _declare(self, manifest: Manifest, hooks: Mapping[str, Hook]) -> None:
+        await self.store.times.mend()
+        await self.store.accounts.declare({name: one.kind for name, one in manifest.accounts.items()})
+        await self.deliverer.declare(hooks)
+
+    async def _reconsider(self) -> None:
+        await self.store.accounts.reconsider(*self._changed)
+        self._changed.clear()
+
+    async def replace(self, manifest: Manifest, reconcile: Reconcile | None = None) -> None:
+        """Go on with other files, after `reconcile`; where any of that raises, the old ones stay in force.
+
+        It waits for nothing that is under way: that ends with the accounts and hooks that it began with.
+        """
+        hooks = self._hooks(manifest)
+        await self._declare(manifest, hooks)
+        if reconcile is not None:
+            await reconcile(manifest, routing(manifest))
+        before = self.manifest.accounts
+        self._changed |= {name for name, table in manifest.accounts.items() if before.get(name) != table}
+        self.manifest = manifest
+        self.deliverer.replace(hooks)
+        await self.deliverer.close_unused()
+        await self._reconsider()
 
     async def round(self, name: str) -> timedelta | None:
         """Do all that is due for one account, and return how long it is until there is more."""
-        options = self.manifest.accounts.get(name)
-        if options is None:
-            return None  # it left the files; its runs are shown as stale
         async with self._busy.setdefault(name, anyio.Lock()):
+            options = self.manifest.accounts.get(name)
+            if options is None:
+                await self._workers.close(name)
+                return None  # it left the files; its runs are shown as stale
             agenda = await self.store.agendas.read(name, max_running=options.max_running)
             if not any(map(agenda.due, (*_sendable(agenda), agenda.poll))):
                 return agenda.wait
-            work = _Work()
-            try:
-                async with self.store.leases.kept():
-                    await self._work(name, options, agenda, work)
-            except Denied as error:
-                await self._pause(name, error, agenda.failures)
-            except ProviderError as error:
-                await self._fail(name, error, agenda.failures)
-            except LeaseLost:
-                log.info("account.taken_over", account=name)
-            else:
-                if work.next_poll is not None and not work.sent and not agenda.paused:
-                    return agenda.settled(work.next_poll).wait  # a quiet look asks nothing twice
-                await self._recovered(name, agenda, work)
-            return (await self.store.agendas.read(name, max_running=options.max_running)).wait
+            settled = await self._go_round(name, self.manifest, agenda)
+            if settled is None:
+                settled = await self.store.agendas.read(name, max_running=options.max_running)
+            return settled.wait
 
-    async def _recovered(self, name: str, agenda: Agenda, work: _Work) -> None:
-        if not work.sent and work.next_poll is None:
-            return  # the provider was not asked, so that nothing is known of it
-        if agenda.paused:
-            await self.store.accounts.resume(name, self.routing)
-            log.info("account.resumed", account=name)
-        elif agenda.failures and work.next_poll is None:
-            await self.store.accounts.recover(name)
+    async def _go_round(self, name: str, manifest: Manifest, agenda: Agenda) -> Agenda | None:
+        """Go one round by these files; returns what is left to do where that is known without asking."""
+        work = _Work()
+        try:
+            async with self.store.leases.kept():
+                await self._work(name, manifest, agenda, work)
+        except ProviderError as error:
+            if isinstance(error, Denied):
+                await self._workers.close(name)  # the next try resolves the credentials anew
+            await self._trouble.begins(name, error, agenda, manifest)
+            if self.manifest.accounts.get(name) != manifest.accounts.get(name):
+                await self.store.accounts.reconsider(name)  # its table was mended meanwhile
+        except LeaseLost:
+            log.info("account.taken_over", account=name)
+        else:
+            if work.next_poll is not None and not work.sent and not agenda.paused:
+                return agenda.settled(work.next_poll)
+            if work.next_poll is not None or work.sent:
+                polled = work.next_poll is not None
+                await self._trouble.ends(name, agenda, routing(manifest), polled=polled)
+        return None
 
     async def send(self, name: str) -> bool:
         """Do what is due of sending alone; says whether there may be more to send at once."""
-        options = self.manifest.accounts[name]
-        before = await self.store.agendas.read(name, max_running=options.max_running)
-        if not any(map(before.due, _sendable(before))):
+        if not await self._may_send(name):
             return False
         await self.round(name)
-        after = await self.store.agendas.read(name, max_running=options.max_running)
-        return any(map(after.due, _sendable(after)))
+        return await self._may_send(name)
+
+    async def _may_send(self, name: str) -> bool:
+        options = self.manifest.accounts[name]
+        agenda = await self.store.agendas.read(name, max_running=options.max_running)
+        return any(map(agenda.due, _sendable(agenda)))
 
     async def read(self, name: str, remote_id: str) -> Snapshot | None:
         """Read one fine-tune of an account, from a listing where it has no other way; None: not there."""
@@ -182,13 +193,14 @@ class Engine:
         listed = await worker.listing()
         return next((item for item in listed if item.remote_id == remote_id), None)
 
-    async def _work(self, name: str, options: AccountOptions, agenda: Agenda, work: _Work) -> None:
-        worker = await self._worker(name, options)
+    async def _work(self, name: str, manifest: Manifest, agenda: Agenda, work: _Work) -> None:
+        worker = await self._workers.open(name, manifest, routing(manifest))
+        worker.between = partial(self._between, worker)
         with worker.round():
             work.sent = await self._send(worker, agenda)
             if agenda.due(agenda.poll):
                 work.next_poll = await poll(worker)
-                self._lagging.discard(name)
+                self._trouble.seen(name)
 
     async def _send(self, worker: AccountWorker, agenda: Agenda) -> bool:
         """Do all that is due but polling; says whether there was anything."""
@@ -198,81 +210,21 @@ class Engine:
                 done += await step(worker)
         return done > 0
 
-    async def _between(self, name: str) -> None:
+    async def _between(self, worker: AccountWorker) -> None:
         """Let what has become due meanwhile go before the next page of a long listing."""
-        self.pulse(name)
-        worker, options = self._workers[name], self.manifest.accounts.get(name)
-        if options is not None and not self.stopping:
-            await self._send(worker, await self.store.agendas.read(name, max_running=options.max_running))
+        self.pulse(worker.name)
+        if not self.stopping:
+            limit = worker.options.max_running
+            await self._send(worker, await self.store.agendas.read(worker.name, max_running=limit))
 
     async def worker(self, name: str) -> AccountWorker:
         """Return an account ready to be asked; raises `Denied` where it has no credential."""
-        return await self._worker(name, self.manifest.accounts[name])
-
-    async def _worker(self, name: str, options: AccountOptions) -> AccountWorker:
-        await self._secrets.learn(self.manifest, again=name not in self._workers)
-        if name not in self._workers:
-            secrets = SecretResolver(root=self.manifest.folder("providers", name), env=self.env)
-            kind = provider_registry()[options.kind]
-            provider = await open_provider(kind, options, secrets, **self._limits)
-            self._workers[name] = AccountWorker(
-                name=name,
-                options=options,
-                interval=self.manifest.poll_interval(name),
-                provider=provider,
-                store=self.store,
-                routing=self.routing,
-                journal=self.journal,
-                draw=self.draw,
-                stopping=lambda: self.stopping,
-                between=partial(self._between, name),
-            )
-            self._refresh(self._workers[name])
-        self._workers[name].provider.http.withheld = self._secrets.withheld
-        return self._workers[name]
-
-    def _refresh(self, worker: AccountWorker) -> None:
-        worker.routing = self.routing
-        worker.interval = self.manifest.poll_interval(worker.name)
-        worker.overdue = {
-            job.name: job.policy.overdue_after
-            for job in self.manifest.jobs.values()
-            if job.account == worker.name and job.policy.overdue_after is not None
-        }
-
-    async def _pause(self, name: str, error: Denied, failures: int) -> None:
-        worker = self._workers.pop(name, None)  # the next try resolves the credentials anew
-        if worker is not None:
-            await worker.provider.close()
-        now, wait = await self.store.now(), error.retry_after
-        until = back_off(failures + 1, now, draw=self.draw(), retry_after=wait, least=DENIED_BACKOFF)
-        first = await self.store.accounts.pause(name, error.message, self.routing, until=until)
-        if first:
-            log.error("account.paused", account=name, error=error.message, hint=error.hint)
-        await self._alarm(name)
-
-    async def _fail(self, name: str, error: ProviderError, failures: int) -> None:
-        now, wait = await self.store.now(), error.retry_after
-        until = back_off(failures + 1, now, draw=self.draw(), retry_after=wait)
-        await self.store.accounts.fail(name, error.message, until=until, asked=asked_until(now, wait))
-        log.warning("account.failed", account=name, error=error.message, failures=failures + 1)
-        await self._alarm(name)
-
-    async def _alarm(self, name: str) -> None:
-        """Say so once when what is known of an account with open runs has become old."""
-        account = next(one for one in await self.store.accounts.all() if one.name == name)
-        interval = account.interval or self.manifest.poll_interval(name)
-        late = lag(account.known_at, interval, now := await self.store.now())
-        if account.open and lags(account.known_at, interval, now) and name not in self._lagging:
-            self._lagging.add(name)
-            seconds = round(late.total_seconds()) if late else None
-            log.error("account.lags", account=name, poll_lag=seconds, error=account.last_error)
+        return await self._workers.open(name, self.manifest, self.routing)
 
     def stop(self) -> None:
         """Begin nothing new; what is being sent is finished, what is only being read is cut off."""
         self.stopping = True
-        for worker in self._workers.values():
-            worker.stop()
+        self._workers.stop()
 
     async def close(self) -> None:
         """Give back connections and hooks."""
@@ -281,9 +233,7 @@ class Engine:
                 await self.store.leases.let_go()
             except StoreError as error:
                 log.warning("claims.left", error=error.message)  # they end by themselves
-            for worker in self._workers.values():
-                await worker.provider.close()
-            self._workers.clear()
+            await self._workers.close_all()
             await self.deliverer.close()
 
 

@@ -85,7 +85,9 @@ async def test_another_address_to_listen_at_is_for_the_next_start_and_said(
     now, files = read(), JobFiles(reload=read)
     file.write_text(f'{HEAD}listen = "127.0.0.1:9999"\n')
     with structlog.testing.capture_logs() as logs:
-        assert await files.news(now) is not None
+        found = await files.news(now)
+        assert found is not None
+        files.taken(found, now)
     assert [line["setting"] for line in logs if line["event"] == "files.later"] == ["listen"]
 
 

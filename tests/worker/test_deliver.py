@@ -9,6 +9,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 import structlog
 from core.make import NOW
@@ -17,7 +18,7 @@ from standardwebhooks import Webhook as Verifier
 from store.hooked import states, tell
 from store.make import Clock
 
-from orchestrator.core.delivery import SCHEDULE, DeliveryState
+from orchestrator.core.delivery import SCHEDULE, Delivery, DeliveryState
 from orchestrator.core.receiver import OPENS_AT, PROBE_AFTER
 from orchestrator.errors import StoreError
 from orchestrator.hooks.base import Hook
@@ -25,7 +26,8 @@ from orchestrator.hooks.command import Command, CommandOptions
 from orchestrator.hooks.webhook import Webhook, WebhookOptions, make_secret
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.store import Store
-from orchestrator.worker.deliver import AHEAD, IN_FLIGHT, Deliverer, origin_of
+from orchestrator.worker.deliver import Deliverer
+from orchestrator.worker.pump import AHEAD, IN_FLIGHT, origin_of
 
 Made = Callable[..., Deliverer]
 SECOND = timedelta(seconds=1)
@@ -382,10 +384,74 @@ async def test_one_that_is_closed_or_stopping_begins_nothing(made: Made, store: 
     deliverer.stopping = lambda: True
     assert await ended(deliverer) == 0
     deliverer.stopping = lambda: False
-    heir = deliverer.renewed(deliverer.hooks)
     await deliverer.close()
     assert await ended(deliverer) == 0
-    assert await ended(heir) == 1
+    assert await ended(made()) == 1
+
+
+async def test_what_is_in_flight_ends_with_the_table_that_it_began_with_and_the_rest_goes_by_the_new_one(
+    made: Made, store: Store, receiver: Receiver
+) -> None:
+    await tell(store, *(f"job-{number}" for number in range(IN_FLIGHT + 2)))
+    deliverer = made()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        if deliverer.hooks["team"].options != changed.options:
+            deliverer.replace({"team": changed})
+            await deliverer.close_unused()
+        await reply(200)(writer)
+
+    changed = made(timeout="9s").hooks["team"]
+    receiver.answer = answer
+    first = await ended(deliverer)
+    assert 0 < first <= IN_FLIGHT
+    tried = [one.state for one in await store.outbox.log() if one.attempts]
+    assert tried == [DeliveryState.DELIVERED] * first
+    assert await ended(deliverer) == IN_FLIGHT + 2 - first
+    assert set(await states(store)) == {DeliveryState.DELIVERED}
+
+
+async def test_a_table_that_is_the_same_keeps_its_connections(made: Made) -> None:
+    deliverer, again = made(), made()
+    hook = deliverer.hooks["team"]
+    deliverer.replace(again.hooks)
+    assert deliverer.hooks["team"] is hook
+
+
+class Broken(Hook):
+    """A hook with a bug: it raises for one job, and takes its time for the others."""
+
+    kind = "broken"
+    origin = "broken"
+
+    def __init__(self, error: Exception, folder: Path) -> None:
+        super().__init__(CommandOptions.model_validate({"kind": "command", "command": ["true"]}), folder)
+        self.error = error
+        self.raised = anyio.Event()
+
+    async def send(self, delivery: Delivery) -> str | None:
+        if delivery.job == "broken":
+            self.raised.set()
+            raise self.error
+        await self.raised.wait()
+        await anyio.lowlevel.checkpoint()
+        return None
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), AttributeError("x"), ArithmeticError("x")])
+async def test_a_bug_of_a_hook_is_a_failed_attempt_and_ends_no_other(
+    made: Made, store: Store, tmp_path: Path, error: Exception
+) -> None:
+    await tell(store, "broken", "one", "other")
+    deliverer = made({"team": Broken(error, tmp_path)})
+    assert await ended(deliverer) == 3
+    found = {one.job: (one.state, one.attempts, one.last_error) for one in await store.outbox.log()}
+    said = f"the hook broke: {type(error).__name__}"
+    assert found == {
+        "broken": (DeliveryState.PENDING, 1, said),
+        "one": (DeliveryState.DELIVERED, 1, None),
+        "other": (DeliveryState.DELIVERED, 1, None),
+    }
 
 
 async def test_what_is_claimed_ahead_is_given_back_by_one_that_is_closed(

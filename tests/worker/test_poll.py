@@ -284,8 +284,8 @@ async def test_a_failing_account_is_asked_ever_less(watched: Watching) -> None:
 
 async def test_one_account_that_hangs_delays_no_other(url: str, tmp_path: Path, migrated: Path) -> None:
     second = f'[providers.calm]\nkind = "cohere"\nbase_url = "{url}/cohere"\n'
-    async with watching("oxen", url, tmp_path, migrated, lines=second) as watched:
-        watched.engine.env = {**watched.engine.env, "CO_API_KEY": "calm:canary-key-0123456789"}
+    key = {"CO_API_KEY": "calm:canary-key-0123456789"}
+    async with watching("oxen", url, tmp_path, migrated, lines=second, env=key) as watched:
         await watched.seed(1)
         (calm,) = watched.bench._admin.post(
             "/_sandbox/seed", json={"provider": "cohere", "account": "calm", "status": "STATUS_READY"}

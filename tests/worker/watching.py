@@ -142,6 +142,7 @@ async def watching(
     lines: str = "",
     owner: str | None = None,
     draw: float = 1.0,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Watching]:
     """Open an engine on an SQLite file of its own in `folder`, or on the one that stands there."""
     case, path = CASES[kind], folder / "state.db"
@@ -159,12 +160,12 @@ async def watching(
     clock = Clock()
     clock.now = datetime.now(UTC)
     variable, *_ = registry()[kind].credentials.get("api_token", registry()[kind].credentials["api_key"])
-    env = {variable: f"{name}:canary-key-0123456789"}
+    keys = {variable: f"{name}:canary-key-0123456789", **(env or {})}
     with Database(f"sqlite:///{path}", clock=clock) as database:
         store = Store(database, "acme", owner=owner)
         journal = Journal(folder / "replies.jsonl")
         manifest = load([file], kinds(), {})
-        engine = Engine(store, manifest, journal, env, draw=lambda: draw, deadline=deadline)
+        engine = Engine(store, manifest, journal, keys, draw=lambda: draw, deadline=deadline)
         await engine.prepare()
         bench = Bench(kind, url, account, folder, (await engine.worker(kind)).provider)
         bench.account = account

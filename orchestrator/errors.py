@@ -11,18 +11,19 @@ OrchestratorError
     StoreAway         it does not answer; the same call may work later
     StoreRemoved      its file is not the one that was opened
     LeaseLost         another worker went on; drop the result
-  ProviderError       what a provider did
-    Transient         same call again later
-      NotSent         proof that nothing left this machine
-      Throttled       refused before any work was done
-    Denied            credentials; pause the account
-    Rejected          it said no; the run fails
-      Gone            the endpoint itself is no more
-    Missing           it does not know this id
-    Misread           it answered in a form we do not understand
-    Unclear           sent, or maybe; only a listing can tell
-  HookError           a delivery that did not arrive
-    HookGone          the receiver wants no more of them
+  RemoteError         what somebody else did not do, over HTTP or as a program
+    ProviderError     a provider
+      Transient         same call again later
+        NotSent         proof that nothing left this machine
+        Throttled       refused before any work was done
+      Denied            credentials; pause the account
+      Rejected          it said no; the run fails
+        Gone            the endpoint itself is no more
+      Missing           it does not know this id
+      Misread           it answered in a form we do not understand
+      Unclear           sent, or maybe; only a listing can tell
+    HookError         a receiver: the delivery did not arrive
+      HookGone        it wants no more of them
 """
 
 import difflib
@@ -177,16 +178,39 @@ class LeaseLost(StoreError):
     """Another worker took the row over; the result in hand is to be dropped."""
 
 
-class ProviderError(OrchestratorError):
-    """A provider did not do what was asked; `code` is the HTTP status where there was one."""
+class RemoteError(OrchestratorError):
+    """Somebody else did not do what was asked; `code` is the HTTP status where there was one."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None = None,
+        retry_after: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.retry_after = retry_after
+        """Seconds that we were asked to wait, or None."""
+
+
+class ProviderError(RemoteError):
+    """A provider did not do what was asked; `name` is its own name for the error, where it has one."""
 
     kind = Code.PROVIDER
 
-    def __init__(self, message: str, *, code: int | None = None, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.retry_after = retry_after
-        """Seconds that the provider asked us to wait, or None."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None = None,
+        retry_after: float | None = None,
+        hint: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, retry_after=retry_after, hint=hint)
+        self.name = name
 
 
 class Transient(ProviderError):
@@ -227,7 +251,7 @@ class Unclear(ProviderError):
     """The request may have been applied; only a complete listing can tell."""
 
 
-class HookError(OrchestratorError):
+class HookError(RemoteError):
     """A delivery did not arrive; it is tried again on the schedule."""
 
     kind = Code.HOOK
@@ -242,11 +266,7 @@ class HookError(OrchestratorError):
         down: bool = False,
         hint: str | None = None,
     ) -> None:
-        super().__init__(message, hint=hint)
-        self.code = code
-        """The HTTP status, where there was one."""
-        self.retry_after = retry_after
-        """Seconds that the receiver asked us to wait, or None."""
+        super().__init__(message, code=code, retry_after=retry_after, hint=hint)
         self.later = later
         """The receiver asked for a later try, which counts as no failure."""
         self.down = down

@@ -47,28 +47,48 @@ def looks_secret(text: str) -> bool:
 
 
 _known: Final[dict[str, None]] = {}
+_changes = 0
 
 
 def known() -> Collection[str]:
-    """Return every secret that this process has held: what is shown or stored is compared with them."""
+    """Return every secret that this process holds: what is shown or stored is compared with them."""
     return _known.keys()
+
+
+def changes() -> int:
+    """Return how often what is `known` has changed."""
+    return _changes
+
+
+def _learn(value: str) -> None:
+    global _changes
+    if value not in _known:
+        _known[value] = None
+        _changes += 1
 
 
 class Secret:
     """A value that shows as `***` and can be neither pickled nor compared by accident.
 
-    Once made it is `known` for as long as the process lives: a text that repeats it may come much later.
+    Once made it is `known` for as long as the process lives, since a text that repeats it may come much
+    later; one that has ended may be retired.
     """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
         self._value = value
-        _known[value] = None
+        _learn(value)
 
     def reveal(self) -> str:
         """Return the value, for the one call that needs it."""
         return self._value
+
+    def retire(self) -> None:
+        """Stop hiding it: it was given for a time that is over, and opens nothing any more."""
+        global _changes
+        if _known.pop(self._value, 0) is None:
+            _changes += 1
 
     def __repr__(self) -> str:
         return "***"

@@ -1,7 +1,6 @@
 """One event on its way to one hook: who hears of it, in which bytes, and when it is tried."""
 
 import json
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from typing import Any
 from orchestrator.core.event import DEFAULT_EVENTS, Event, EventType
 from orchestrator.core.receiver import Attempt
 from orchestrator.core.run import Run
+from orchestrator.core.text import MESSAGE_CAP, clean
 
 SCHEDULE = tuple(
     timedelta(seconds=seconds) for seconds in (0, 5, 30, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
@@ -19,10 +19,8 @@ SCHEDULE = tuple(
 """The full wait before each attempt; half of it to all of it is drawn (`reliability.md` §4)."""
 
 LONGEST_WAIT = timedelta(hours=24)
-MESSAGE_CAP = 500
 BODY_CAP = 65536
 ANSWER_CAP = 2000
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 class DeliveryState(StrEnum):
@@ -130,7 +128,7 @@ def body(event: Event, run: Run | None, *, current: bool = True) -> bytes:
         "sequence": event.sequence,
         "current": current if run else None,
         "result": run.result if run else None,
-        "message": clean(event.message)[:MESSAGE_CAP] if event.message else None,
+        "message": clean(event.message) if event.message else None,
         "submitted_at": stamp(run.submitted_at) if run else None,
         "finished_at": stamp(run.finished_at) if run else None,
     }
@@ -146,12 +144,6 @@ def _written(event: Event, data: Mapping[str, Any]) -> bytes:
     document = {"type": event.type, "timestamp": stamp(event.timestamp), "data": data}
     # A provider's JSON may hold half a surrogate pair, which no UTF-8 has.
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
-
-
-def clean(text: str) -> str:
-    """Return text of a provider as one line, without control and format characters."""
-    spaced = (" " if character in "\t\r\n\v\f\u2028\u2029\x85" else character for character in text)
-    return "".join(character for character in spaced if unicodedata.category(character) not in _UNSEEN)
 
 
 def stamp(moment: datetime | None) -> str | None:

@@ -2,12 +2,11 @@
 
 import logging
 import warnings
-from dataclasses import dataclass
 from typing import Final
 
 import apprise
 
-from orchestrator.hooks._message import Message
+from orchestrator.hooks._message import Message, Sent
 
 # It logs what it sends, and addresses with it; what matters comes back with the result.
 _LOG: Final = logging.getLogger("apprise")
@@ -28,16 +27,6 @@ _ASSET: Final = apprise.AppriseAsset(
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # some of its services still use what Python is about to lose
     apprise.Apprise.instantiate("json://localhost", asset=_ASSET)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sent:
-    """How it ended; `late` where it was not known in time."""
-
-    taken: bool
-    late: bool
-    said: str
-    service: str
 
 
 def problem(url: str) -> str | None:

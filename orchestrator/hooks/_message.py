@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from orchestrator.core.delivery import Delivery, clean
+from orchestrator.core.delivery import Delivery
 from orchestrator.core.event import EventType
+from orchestrator.core.text import clean
 
 FIELDS: Final = frozenset(
     {
@@ -64,9 +65,19 @@ class Message:
     tone: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """How sending a message to one service ended; `late` where that was not known in time."""
+
+    taken: bool
+    late: bool
+    said: str
+    service: str
+
+
 def harmless(text: str) -> str:
     """Return text of a provider with nothing in it that mentions, links or formats."""
-    text = clean(text)[:LONGEST_VALUE].translate(_HARMLESS).replace("@", f"@{_GAP}")
+    text = clean(text, LONGEST_VALUE).translate(_HARMLESS).replace("@", f"@{_GAP}")
     return text.replace("://", f":{_GAP}//").replace("www.", f"www{_GAP}.")
 
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from orchestrator.config.manifest import HookOptions
 from orchestrator.core.delivery import Delivery
+
+TROUBLED: Final = (429, 502, 503, 504)
+"""Answers that speak for the receiver as a whole, not for what it was sent."""
 
 
 def utc_now() -> datetime:

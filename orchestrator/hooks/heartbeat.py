@@ -12,7 +12,9 @@ import structlog
 from orchestrator import __version__
 from orchestrator.config.secret import SecretRef, resolve
 from orchestrator.errors import HookError, SecretError
-from orchestrator.hooks._post import trust
+from orchestrator.net.address import place_of
+from orchestrator.net.exchange import Connections, Unanswered, Unsent
+from orchestrator.net.tls import trust
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 
@@ -28,8 +30,8 @@ async def ping(given: str | SecretRef, root: Path, env: Mapping[str, str]) -> bo
         log.warning("heartbeat.failed", error=f"no answer within {DEADLINE.total_seconds():g} s")
     except (HookError, SecretError) as error:
         log.warning("heartbeat.failed", error=error.message)
-    except (httpx.HTTPError, OSError, anyio.BrokenResourceError) as error:
-        log.warning("heartbeat.failed", error=type(error).__name__)
+    except (Unsent, Unanswered) as error:
+        log.warning("heartbeat.failed", error=type(error.__cause__).__name__)
     else:
         log.debug("heartbeat.sent")
         return True
@@ -38,16 +40,14 @@ async def ping(given: str | SecretRef, root: Path, env: Mapping[str, str]) -> bo
 
 async def _get(url: str) -> None:
     try:
-        place = httpx.URL(url.strip())
-    except (httpx.InvalidURL, ValueError):
-        raise HookError("the heartbeat is not a URL") from None
-    if place.scheme not in ("http", "https") or not place.host:
-        raise HookError("the heartbeat is not an http or https address")
-    # A transport alone: no redirects, no proxies of the environment, and nothing logs the address.
-    async with httpx.AsyncHTTPTransport(verify=trust(), trust_env=False) as transport:
-        headers = {"host": place.netloc.decode("ascii"), "user-agent": f"finetune-orchestrator/{__version__}"}
-        response = await transport.handle_async_request(httpx.Request("GET", place, headers=headers))
-        code = response.status_code
-        await response.aclose()
-    if not 200 <= code < 300:
-        raise HookError(f"HTTP {code}")
+        place = place_of(url.strip())
+    except ValueError as error:
+        raise HookError(f"the heartbeat's address {error}") from None
+    connections = Connections(trust(system=True))
+    try:
+        request = httpx.Request("GET", place, headers={"user-agent": f"finetune-orchestrator/{__version__}"})
+        answer = await connections.send([request], cap=lambda _: 0, alone=True)
+    finally:
+        await connections.aclose()
+    if not 200 <= answer.status < 300:
+        raise HookError(f"HTTP {answer.status}")

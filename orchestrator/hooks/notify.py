@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,16 +15,16 @@ import anyio
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from orchestrator import late
 from orchestrator.config.duration import Duration
 from orchestrator.config.manifest import HookOptions
-from orchestrator.config.secret import Secret, SecretRef, resolve
+from orchestrator.config.secret import Secret, SecretRef
 from orchestrator.core.delivery import Delivery
-from orchestrator.errors import HookError, SecretError
-from orchestrator.hooks._message import FIELDS, TABLES, Message, default, fields, tone
+from orchestrator.errors import HookError
+from orchestrator.hooks._message import FIELDS, TABLES, Message, Sent, default, fields, tone
 from orchestrator.hooks._process import Task, run
+from orchestrator.hooks._references import References, at_most, form
 from orchestrator.hooks._reply import clean
-from orchestrator.hooks.base import Hook, Preview, utc_now
+from orchestrator.hooks.base import TROUBLED, Hook, Preview, utc_now
 
 LARGEST_TEMPLATE: Final = 8192
 """Bytes of a template."""
@@ -37,26 +37,17 @@ LEAST_HIDDEN: Final = 6
 MISSING: Final = "needs apprise: pip install 'finetune-orchestrator[notify]'"
 _RENDERER: Final = Path(__file__).with_name("_render.py")
 _CODE: Final = re.compile(r"\berror=(\d{3})\b")
-TROUBLED: Final = (429, 502, 503, 504)
 
 
 def _template(source: str) -> str:
     if len(source.encode()) > LARGEST_TEMPLATE:
         raise PydanticCustomError("template", "a template is at most 8 KB")
-    wrong = late("hooks._template").fault(source, FIELDS, TABLES)
+    from orchestrator.hooks._template import fault
+
+    wrong = fault(source, FIELDS, TABLES)
     if wrong:
         raise PydanticCustomError("template", "{text}", {"text": wrong})
     return source
-
-
-def _form(value: object) -> str:
-    return "list" if isinstance(value, list | tuple) else "one"
-
-
-def _few(references: tuple[SecretRef, ...]) -> tuple[SecretRef, ...]:
-    if not 1 <= len(references) <= MOST_URLS:
-        raise PydanticCustomError("urls", "expected 1 to 10 addresses")
-    return references
 
 
 Template = Annotated[str, AfterValidator(_template)]
@@ -70,10 +61,10 @@ class NotifyOptions(HookOptions):
         | Annotated[
             tuple[SecretRef, ...],
             Field(strict=False, json_schema_extra={"minItems": 1, "maxItems": MOST_URLS}),
-            AfterValidator(_few),
+            AfterValidator(at_most(MOST_URLS, "addresses")),
             Tag("list"),
         ],
-        Discriminator(_form),
+        Discriminator(form),
         Field(
             description="A reference to an apprise URL, which holds the service's token, or a list of them."
         ),
@@ -101,19 +92,18 @@ class Notify(Hook):
         env: Mapping[str, str] = os.environ,
     ) -> None:
         super().__init__(options, root, now=now, env=env)
-        given = self.options.url
-        self._references = given if isinstance(given, tuple) else (given,)
+        self._urls = References(self.options.url, root, env)
         self._taken: dict[str, set[int]] = {}
 
     @property
     def origin(self) -> str:
         """Name where the addresses are found: they are secrets themselves."""
-        return "notify " + " ".join(_place(one) for one in self._references)
+        return "notify " + " ".join(_place(one) for one in self._urls.all)
 
     @property
     def deadline(self) -> timedelta:
         """The time-out of each service, and what the templates and the addresses take before."""
-        return self.options.timeout * len(self._references) + RENDER + timedelta(seconds=10)
+        return self.options.timeout * len(self._urls.all) + RENDER + timedelta(seconds=10)
 
     def problems(self) -> Mapping[str, str]:
         """Say that apprise is not installed."""
@@ -122,7 +112,7 @@ class Notify(Hook):
     async def check(self) -> None:
         """Raise `SecretError` or `HookError` where an address is missing, or no service is behind it."""
         self._installed()
-        for secret in await self._urls():
+        for secret in await self._urls.resolved():
             wrong = await anyio.to_thread.run_sync(_problem, secret.reveal())
             if wrong:
                 raise HookError(wrong, hint="https://appriseit.com/services lists what it knows")
@@ -136,10 +126,7 @@ class Notify(Hook):
         """Send the message to every address that has not taken it yet."""
         self._installed()
         message = await self._message(delivery)
-        try:
-            urls = await self._urls()
-        except SecretError as error:
-            raise HookError(f"not sent: {error.message}", hint=error.hint) from error
+        urls = await self._urls.to_send()
         taken = self._taken.setdefault(delivery.id, set())
         names = [
             await self._one(number, secret, message, taken)
@@ -167,7 +154,7 @@ class Notify(Hook):
             down = code in TROUBLED or "onnection error" in sent.said
             raise HookError(said or "the service did not take it", code=code, down=down)
         taken.add(number)
-        return str(sent.service)
+        return sent.service
 
     async def _message(self, delivery: Delivery) -> Message:
         made = default(delivery)
@@ -177,9 +164,6 @@ class Notify(Hook):
         title = " ".join(texts.get("title", made.title).split())[:LONGEST_TITLE]
         text = texts.get("text", made.text)[:LONGEST].strip()
         return Message(title=title, text=text or title or made.title, tone=tone(delivery.event))
-
-    async def _urls(self) -> Sequence[Secret]:
-        return [await resolve(one, self.root, self.env) for one in self._references]
 
     def _installed(self) -> None:
         if not find_spec("apprise"):
@@ -209,12 +193,15 @@ async def render(templates: Mapping[str, str], values: Mapping[str, Any]) -> dic
 
 
 def _problem(url: str) -> str | None:
-    found: str | None = late("hooks._apprise").problem(url)
-    return found
+    from orchestrator.hooks._apprise import problem
+
+    return problem(url)
 
 
-def _send(url: str, message: Message, seconds: float) -> Any:
-    return late("hooks._apprise").send(url, message, seconds)
+def _send(url: str, message: Message, seconds: float) -> Sent:
+    from orchestrator.hooks._apprise import send
+
+    return send(url, message, seconds)
 
 
 def _place(reference: SecretRef) -> str:

@@ -13,7 +13,6 @@ from typing import Annotated, ClassVar
 from urllib.parse import quote
 
 import anyio
-import httpx
 import standardwebhooks
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -21,28 +20,37 @@ from pydantic_core import PydanticCustomError
 from orchestrator import __version__
 from orchestrator.config.duration import Duration
 from orchestrator.config.manifest import HookOptions
-from orchestrator.config.secret import Secret, SecretRef, resolve
+from orchestrator.config.secret import Secret, SecretRef
 from orchestrator.config.url import is_loopback
 from orchestrator.core.delivery import Delivery
 from orchestrator.errors import HookError, HookGone, SecretError
-from orchestrator.hooks._address import Resolver, checked, lookup
-from orchestrator.hooks._post import CONNECT_SECONDS, Poster, Reply
-from orchestrator.hooks._reply import clean, retry_after
-from orchestrator.hooks.base import Hook, Preview, utc_now
+from orchestrator.hooks._references import References, at_most, form
+from orchestrator.hooks._reply import clean
+from orchestrator.hooks.base import TROUBLED, Hook, Preview, utc_now
+from orchestrator.net.address import (
+    Dialled,
+    Resolver,
+    Unreachable,
+    checked,
+    host_of,
+    lookup,
+    place_of,
+    port_of,
+)
+from orchestrator.net.exchange import CONNECT_SECONDS, Answer, Connections, Unanswered, Unsent
+from orchestrator.net.retry_after import retry_after
+from orchestrator.net.tls import trust
 
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 64
 """Bytes of a secret."""
 MOST_SECRETS = 5
-FRESH = 60.0
-"""Seconds for which a resolved secret is used again."""
+READ = 65536
+"""Raw bytes of a reply that are read; they are never decoded."""
 LIKE_A_TOKEN = 16
 """Characters of a part of a URL that is not shown, should a receiver repeat it."""
 LOOKUP_SECONDS = 10.0
 """How long secrets and addresses may take, before a delivery and apart from its own limit."""
-TROUBLED = (429, 502, 503, 504)
-"""Answers that speak for the receiver as a whole, not for what it was sent."""
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 
 
 def make_secret() -> str:
@@ -69,42 +77,10 @@ def signature(keys: Sequence[bytes], delivery_id: str, moment: datetime, body: b
     return " ".join(standardwebhooks.Webhook(raw).sign(delivery_id, moment, text) for raw in keys)
 
 
-def _place(url: str) -> httpx.URL:
-    """Read a URL; raises ValueError, which never shows it: there may be a token in it."""
-    try:
-        place = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError, TypeError):
-        raise ValueError("not a URL") from None
-    if place.scheme not in ("http", "https"):
-        raise ValueError("starts with neither https:// nor http://")
-    if place.userinfo:
-        raise ValueError("contains a user name or password; the signature shows who sent it")
-    if not _HOST.fullmatch(place.raw_host.decode("ascii")):
-        raise ValueError("has no host, or an invalid one")
-    if place.port is not None and not 0 < place.port < 65536:
-        raise ValueError("has an invalid port")
-    return place
-
-
-def _host(place: httpx.URL) -> str:
-    return place.raw_host.decode("ascii").lower().rstrip(".")
-
-
-def _form(value: object) -> str:
-    return "list" if isinstance(value, list | tuple) else "one"
-
-
-def _few(references: tuple[SecretRef, ...]) -> tuple[SecretRef, ...]:
-    # Not as min_length, which is also told where the only item has a fault of its own.
-    if not 1 <= len(references) <= MOST_SECRETS:
-        raise PydanticCustomError("secrets", "expected 1 to 5 secrets")
-    return references
-
-
 Rotated = Annotated[
     tuple[SecretRef, ...],
     Field(strict=False, json_schema_extra={"minItems": 1, "maxItems": MOST_SECRETS}),
-    AfterValidator(_few),
+    AfterValidator(at_most(MOST_SECRETS, "secrets")),
 ]
 
 
@@ -119,7 +95,7 @@ class WebhookOptions(HookOptions):
     url: str = Field(description="Where to POST; https, unless allow_private says otherwise.")
     secret: Annotated[
         Annotated[SecretRef, Tag("one")] | Annotated[Rotated, Tag("list")],
-        Discriminator(_form),
+        Discriminator(form),
         Field(description="The signing secret; a list while it is being rotated."),
     ]
     timeout: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(seconds=60))] = Field(
@@ -139,18 +115,18 @@ class WebhookOptions(HookOptions):
     @classmethod
     def _checked(cls, url: str, info: ValidationInfo) -> str:
         try:
-            place = _place(url)
+            place = place_of(url)
         except ValueError as error:
             raise PydanticCustomError("url", "{text}", {"text": str(error)}) from error
         allowed = info.data.get("allow_private", False)
-        if place.scheme == "http" and not _allows(allowed, _host(place)):
+        if place.scheme == "http" and not _allows(allowed, host_of(place)):
             raise PydanticCustomError("url", "is plain http; allow_private = true permits it")
         return url
 
     @property
     def private(self) -> bool:
         """Say whether its host may be private, loopback or plain http."""
-        return _allows(self.allow_private, _host(_place(self.url)))
+        return _allows(self.allow_private, host_of(place_of(self.url)))
 
 
 def _allows(allowed: bool | tuple[str, ...], host: str) -> bool:
@@ -178,16 +154,15 @@ class Webhook(Hook):
         patience: float = LOOKUP_SECONDS,
     ) -> None:
         super().__init__(options, root, now=now, env=env)
-        self._place = _place(self.options.url)
-        self._host = _host(self._place)
+        self._place = place_of(self.options.url)
+        self._host = host_of(self._place)
         self._private = self.options.private
-        self._port = self._place.port or (443 if self._place.scheme == "https" else 80)
+        self._port = port_of(self._place)
         self._lookup = addresses
         self._patience = patience
-        self._poster = Poster(self._place, tls)
-        self._lock = anyio.Lock()
-        self._secrets: tuple[Secret, ...] = ()
-        self._stale_at = 0.0
+        self._dialled = Dialled(self._place)
+        self._connections = Connections(tls or trust(system=True))
+        self._secrets = References(self.options.secret, root, env)
 
     @property
     def origin(self) -> str:
@@ -207,47 +182,63 @@ class Webhook(Hook):
 
     async def check(self) -> None:
         """Raise `SecretError` or `HookError` where a secret is missing or malformed."""
-        for secret in await self._resolved():
+        for secret in await self._secrets.resolved():
             key(secret.reveal())
 
     async def send(self, delivery: Delivery) -> str | None:
         """POST it once; 2xx is done, 410 the end of the hook, anything else a failure."""
         try:
             with anyio.fail_after(self._patience):
-                resolved = await self._resolved()
+                resolved = await self._secrets.to_send()
                 keys = [key(secret.reveal()) for secret in resolved]
-                addresses = await checked(self._host, self._port, self._lookup, private=self._private)
+                addresses = await self._addresses()
         except TimeoutError as error:
             raise HookError(f"not sent: no secret or no address within {self._patience:g} s") from error
-        except SecretError as error:
-            raise HookError(f"not sent: {error.message}", hint=error.hint) from error
         now = self.now()
         headers = _headers(delivery, now, signature(keys, delivery.id, now, delivery.body))
+        answer = await self._post(addresses, headers, delivery.body)
+        said = clean(answer.body, hide=self._hidden(resolved)) if answer.body else ""
+        return _judge(answer, said, now)
+
+    async def _addresses(self) -> Sequence[str]:
+        try:
+            return await checked(self._host, self._port, self._lookup, private=self._private)
+        except Unreachable as error:
+            hint = f'allow_private = ["{self._host}"] in its table, if that is intended'
+            raise HookError(
+                f"not sent: {error}",
+                down=not error.denied,
+                hint=hint if error.denied and not self._private else None,
+            ) from error
+
+    async def _post(self, addresses: Sequence[str], headers: Mapping[str, str], body: bytes) -> Answer:
         timeout = self.options.timeout.total_seconds()
-        reply = await self._poster.post(addresses, headers, delivery.body, timeout=timeout)
-        said = clean(reply.body, hide=self._hidden(resolved)) if reply.body else ""
-        return _judge(reply, said, now)
+        connect = CONNECT_SECONDS / (2 * len(addresses))  # for TCP and TLS each
+        requests = self._dialled.requests("POST", addresses, headers, body)
+        try:
+            return await self._connections.send(
+                requests, cap=lambda _: READ, connect=connect, seconds=timeout
+            )
+        except Unsent as error:
+            why = str(error.__cause__) or f"none within {connect:g} s"
+            raise HookError(f"not sent: no connection to {addresses[-1]} ({why})", down=True) from error
+        except Unanswered as error:
+            why = f"the connection broke before an answer ({type(error.__cause__).__name__})"
+            if isinstance(error.__cause__, TimeoutError):
+                why = f"no answer within {timeout:g} s"
+            raise HookError(f"uncertain: {why}", down=True) from error
 
     async def preview(self, delivery: Delivery) -> Preview:
         """Show the request, signed where the secret is to be had."""
         now = self.now()
         try:
-            keys = [key(secret.reveal()) for secret in await self._resolved()]
+            keys = [key(secret.reveal()) for secret in await self._secrets.resolved()]
             signed = signature(keys, delivery.id, now, delivery.body)
         except (SecretError, HookError) as error:
             signed = f"v1,<no secret: {error.message}>"
         headers = {"host": self._place.netloc.decode("ascii"), **_headers(delivery, now, signed)}
         head = (f"POST {self.options.url}", *(f"{name}: {value}" for name, value in headers.items()))
         return Preview(head=head, body=delivery.body)
-
-    async def _resolved(self) -> Sequence[Secret]:
-        async with self._lock:
-            if not self._secrets or anyio.current_time() >= self._stale_at:
-                given = self.options.secret
-                references = given if isinstance(given, tuple) else (given,)
-                self._secrets = tuple([await resolve(one, self.root, self.env) for one in references])
-                self._stale_at = anyio.current_time() + FRESH
-            return self._secrets
 
     def _hidden(self, resolved: Sequence[Secret]) -> Iterator[str]:
         """Yield what a reply may echo and nobody is to see: the secrets, and a token in the URL."""
@@ -260,7 +251,7 @@ class Webhook(Hook):
 
     async def aclose(self) -> None:
         """Close its connections."""
-        await self._poster.aclose()
+        await self._connections.aclose()
 
 
 def _headers(delivery: Delivery, now: datetime, signed: str) -> dict[str, str]:
@@ -273,8 +264,8 @@ def _headers(delivery: Delivery, now: datetime, signed: str) -> dict[str, str]:
     }
 
 
-def _judge(reply: Reply, said: str, now: datetime) -> str:
-    code = reply.code
+def _judge(reply: Answer, said: str, now: datetime) -> str:
+    code = reply.status
     answer = f"HTTP {code}: {said}" if said else f"HTTP {code}"
     if 200 <= code < 300:
         return answer
@@ -283,5 +274,5 @@ def _judge(reply: Reply, said: str, now: datetime) -> str:
     if 300 <= code < 400:
         hint = "a redirect is not followed: write the final address into url"
         raise HookError(answer, code=code, hint=hint)
-    wait = retry_after(reply.headers.get("retry-after"), now) if code in (429, 503) else None
+    wait = retry_after(reply.headers, now) if code in (429, 503) else None
     raise HookError(answer, code=code, retry_after=wait, down=code in TROUBLED)

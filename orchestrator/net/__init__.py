@@ -1,1 +1,1 @@
-"""What providers, hooks, store and commands share over texts from outside: cleaning them, hiding secrets."""
+"""What providers and hooks speak HTTP with: addresses, TLS, exchanges, Retry-After, redaction."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from orchestrator.config.secret import known
-from orchestrator.net.text import ESCAPE
+from orchestrator.config.secret import changes, known
+from orchestrator.core.text import ESCAPE, MESSAGE_CAP, clean
 
 T = TypeVar("T")
 
@@ -75,14 +75,17 @@ def redact_all(value: T, *, written: bytes | None = None) -> T:
     `written` is the JSON that it was read from: where nothing is escaped there, one look at it is enough.
     """
     needles = _registered()
-    found: Any = value
     if written is not None and b"\\" not in written and written.isascii():
         touched = _touched(written.decode(), needles)
     else:
         touched = bool(needles) and _touched("\n".join(_texts(value)), needles)
-    if touched:
-        found = _walked(value, needles)
+    found: Any = _walked(value, needles) if touched else value
     return found  # type: ignore[no-any-return]  # of the same shape as it came
+
+
+def shown(text: str, cap: int = MESSAGE_CAP, *, also: Iterable[str] = ()) -> str:
+    """Make outside text fit to show and store: one clean line without secrets, and only then cut."""
+    return clean(redact(clean(text, len(text)), also=also), cap)
 
 
 def shows_secret(text: str) -> bool:
@@ -94,12 +97,11 @@ _built: tuple[int, tuple[_Needle, ...]] = (0, ())
 
 
 def _registered() -> tuple[_Needle, ...]:
-    """Return the needles of all secrets, made anew when there are more of them."""
+    """Return the needles of all secrets, made anew when there are others."""
     global _built
-    values = known()
-    if len(values) != _built[0]:
-        made = dict.fromkeys(needle for value in tuple(values) for needle in _needles(value))
-        _built = len(values), tuple(made)
+    if changes() != _built[0]:
+        made = dict.fromkeys(needle for value in tuple(known()) for needle in _needles(value))
+        _built = changes(), tuple(made)
     return _built[1]
 
 

@@ -1,65 +1,64 @@
 """The one way to a provider: deadlines, caps, rate limit, redaction, and what each failure means."""
 
-import logging
-import ssl
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import IO, Any, Final
 
 import anyio
-import certifi
 import httpx
 
 from orchestrator.errors import Misread, NotSent, ProviderError, Throttled, Transient, Unclear
-from orchestrator.net.redaction import redact, redact_all
-from orchestrator.net.text import clean
+from orchestrator.net.exchange import CONNECT_SECONDS, Answer, Connections, Unanswered, Unsent
+from orchestrator.net.redaction import redact_all, shown
+from orchestrator.net.retry_after import quota_wait, retry_after
+from orchestrator.net.tls import trust, trust_nobody
 from orchestrator.providers._limit import Limiter
-from orchestrator.providers._meaning import LEAST_THROTTLE, of_create, of_read, quota_wait, retry_after
+from orchestrator.providers._meaning import LEAST_THROTTLE, error_name, of_create, of_read
 from orchestrator.providers._read import WIRE_CAP, error_text, inflate, parse
 
 DEADLINE: Final = 30.0
 UPLOAD_DEADLINE: Final = 600.0
 ERROR_CAP: Final = 64 * 2**10
-_LOGGERS: Final = ("httpx", *(f"httpcore{part}" for part in ("", ".connection", ".http11", ".proxy")))
-
-# Before a byte of the request is written; creates use a fresh connection, so these prove it.
-_UNSENT: Final = (
-    httpx.PoolTimeout,
-    httpx.ConnectTimeout,
-    httpx.ConnectError,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
-)
-# OSError holds TLS errors in mid-stream and time-outs, which httpx lets through; ValueError odd host names.
-_TROUBLE: Final = (
-    httpx.HTTPError,
-    httpx.StreamError,
-    OSError,
-    ValueError,
-    RuntimeError,
-    anyio.BrokenResourceError,
-    anyio.ClosedResourceError,
-    anyio.EndOfStream,
-)
+HEADERS: Final = {
+    "Accept": "application/json, */*",
+    "Accept-Encoding": "gzip",
+    "User-Agent": "finetune-orchestrator",
+}
+Params = Mapping[str, str | int] | Sequence[tuple[str, str | int]]
+"""A query; a sequence where a key is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that was expected; `payload` is its JSON, None where the body was empty."""
+    """An answer that was expected; `payload` is its JSON, None for an empty body or a redirect."""
 
     status: int
     headers: Mapping[str, str]
     payload: Any
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One request as a driver asks for it: how it is named in errors, and how its answer is judged."""
+
+    name: str
+    expect: Container[int]
+    ends: float
+    """When all of it must be over, by the loop's clock."""
+    connect: float
+    changes: bool = False
+    """It changes something at the provider, so it leaves at most once."""
+    creating: bool = False
+    endpoint: bool = False
+    alone: bool = False
+
+    def vague(self, why: str) -> ProviderError:
+        """Return the error for a request that may have been applied."""
+        return (Unclear if self.creating else Transient)(f"{self.name} {why}")
+
+    def misread(self, why: str, code: int | None = None) -> ProviderError:
+        """Return the error for an answer that came and cannot be read."""
+        return (Unclear if self.creating else Misread)(f"{self.name}: {why}", code=code)
 
 
 class Http:
@@ -68,29 +67,31 @@ class Http:
     def __init__(
         self,
         base_url: str,
-        headers: Mapping[str, str],
+        auth: httpx.Auth,
         limiter: Limiter,
         *,
+        headers: Mapping[str, str] | None = None,
+        refusals: Mapping[str, type[ProviderError]] | None = None,
         deadline: float = DEADLINE,
         upload_deadline: float = UPLOAD_DEADLINE,
     ) -> None:
-        self._base = base_url.rstrip("/")
+        self.base = base_url.rstrip("/")
+        self.upload_deadline = upload_deadline
+        self._auth = auth
+        self._headers = {**HEADERS, **(headers or {})}
+        self._refusals = refusals or {}
         self._limiter = limiter
         self._deadline = deadline
-        self._upload_deadline = upload_deadline
         self.withheld: str | None = None
-        """Why no text of an error is shown: it may hold a secret that we do not know."""
+        """Why no text of the provider is shown: it may hold a secret that we do not know."""
         self.may_change: Callable[[], bool] = lambda: True
         """Asked right before a request that changes something leaves: may it still?"""
-        context = _tls() if self._base.lower().startswith("https:") else _no_tls()
-        self._pooled = _client(headers, context, keep=2)
-        # A create never shares a connection: a kept one that closes under it would leave it in doubt.
-        self._fresh = _client({**headers, "Connection": "close"}, context, keep=0)
+        secure = self.base.lower().startswith("https:")
+        self._connections = Connections(trust() if secure else trust_nobody())
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._pooled.aclose()
-        await self._fresh.aclose()
+        await self._connections.aclose()
 
     @property
     def blocked(self) -> float:
@@ -102,7 +103,7 @@ class Http:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str | int] | None = None,
+        params: Params | None = None,
         json: Any = None,
         data: Mapping[str, str] | None = None,
         files: Mapping[str, tuple[str, IO[bytes]]] | None = None,
@@ -113,160 +114,161 @@ class Http:
         """Make one request and return its answer.
 
         `creating` judges a failure by the closed table of creates; `endpoint` says that the path holds
-        no id, so that 404 speaks of the endpoint. The deadline is for all of it, waiting included.
+        no id, so that 404 speaks of the endpoint. The deadline is for all of it, waiting included. A
+        redirect is never followed; one that is in `expect` is an answer like any other.
         """
-        seconds = self._upload_deadline if files else self._deadline
-        ends = anyio.current_time() + seconds
-        asked = f"{method} {path}"
+        seconds = self.upload_deadline if files else self._deadline
+        call = Call(
+            name=f"{method} {path}",
+            expect=expect,
+            ends=anyio.current_time() + seconds,
+            connect=min(CONNECT_SECONDS, seconds / 4),
+            changes=method != "GET",
+            creating=creating,
+            endpoint=endpoint,
+            # A create never shares a connection: one that closes under it would leave it in doubt.
+            alone=creating or files is not None,
+        )
         wait = await self._limiter.wait(seconds / 3)
         if wait:
-            raise NotSent(f"{asked} is waiting for the rate limit", retry_after=wait)
-        client = self._fresh if creating or files else self._pooled
-        limits = httpx.Timeout(seconds, connect=min(10.0, seconds / 4))  # for a create: to know it is unsent
+            raise NotSent(f"{call.name} is waiting for the rate limit", retry_after=wait)
+        headers = {**self._headers, "Connection": "close"} if call.alone else self._headers
+        # A base_url keeps its path, and params=[] would cut a query off that the path brings.
+        query = httpx.QueryParams(params) if params else None  # type: ignore[arg-type]  # its own type is narrower
         try:
-            request = client.build_request(
-                method, self._base + path, params=params, json=json, data=data, files=files, timeout=limits
+            request = httpx.Request(
+                method, self.base + path, params=query, headers=headers, json=json, data=data, files=files
             )
         except (httpx.InvalidURL, TypeError, ValueError) as error:
-            raise NotSent(f"{asked} could not be written: {type(error).__name__}") from error
-        if method != "GET" and not self.may_change():
-            raise NotSent(f"{asked} was not sent: the program stood still before it")
-        raw = await self._exchange(client, request, asked, creating, expect, ends)
-        if raw.status not in expect:
-            raise self._refusal(raw, asked, creating=creating, endpoint=endpoint)
-        try:
-            body = _decoded(raw)
-            return Reply(raw.status, raw.headers, redact_all(parse(body), written=body))
-        except Misread as error:
-            raise (Unclear if creating else Misread)(f"{asked}: {error.message}", code=raw.status) from error
+            raise NotSent(f"{call.name} could not be written: {type(error).__name__}") from error
+        return self.judged(await self._authorised(request, call), call)
 
-    async def _exchange(
-        self,
-        client: httpx.AsyncClient,
-        request: httpx.Request,
-        asked: str,
-        creating: bool,
-        expect: Container[int],
-        ends: float,
-    ) -> _Raw:
-        vague = Unclear if creating else Transient
+    async def _authorised(self, request: httpx.Request, call: Call) -> Answer:
+        """Send `request` as its auth makes it, after the requests that the auth makes for itself."""
+        flow = self._auth.async_auth_flow(request)
+        answer: Answer | None = None
         try:
-            with anyio.fail_after(max(ends - anyio.current_time(), 0)):
-                response = await client.send(request, stream=True)
-                try:
-                    raw = await _receive(response, wanted=response.status_code in expect)
-                finally:
-                    await response.aclose()
-        except _UNSENT as error:
-            said = redact(clean(str(error)))
-            raise NotSent(f"{asked} could not connect: {type(error).__name__}: {said}") from error
-        except TimeoutError as error:
-            raise vague(f"{asked} got no answer in time") from error
+            wanted = await anext(flow)
+            while True:
+                if wanted is request:
+                    if answer is not None and call.changes:
+                        break  # what the provider refused once may not leave a second time
+                    self.check_may_leave(call)
+                    answer = await self._exchange(request, call)
+                    wanted = await flow.asend(httpx.Response(answer.status, request=request))
+                else:
+                    wanted = await flow.asend(await self._for_auth(wanted, call))
+        except StopAsyncIteration:
+            pass
+        except (ValueError, TypeError, LookupError, RuntimeError) as error:
+            if answer is None:
+                raise NotSent(f"{call.name} could not be signed: {type(error).__name__}") from error
+        finally:
+            await flow.aclose()
+        if answer is None:
+            raise NotSent(f"{call.name} was not sent: its auth gave it up")
+        return answer
+
+    async def _for_auth(self, request: httpx.Request, call: Call) -> httpx.Response:
+        """Make a request that an auth needs first; where it fails, the request proper was not sent."""
+        connections = Connections(trust() if request.url.scheme == "https" else trust_nobody())
+        try:
+            answer = await connections.send(
+                [request], cap=lambda _: ERROR_CAP, connect=call.connect, until=call.ends, alone=True
+            )
+            body = inflate(answer.body, answer.headers.get("content-encoding", ""))
+        except (Unsent, Unanswered) as error:
+            why = f"no answer from {request.url.host} for it: {type(error.__cause__).__name__}"
+            raise NotSent(f"{call.name} has no access token: {why}") from error
         except Misread as error:
-            raise (Unclear if creating else Misread)(f"{asked}: {error.message}") from error
-        except _TROUBLE as error:
-            raise vague(f"{asked} was cut off: {type(error).__name__}") from error
-        spent = quota_wait(raw.headers)
+            raise NotSent(f"{call.name} has no access token: {error.message}") from error
+        finally:
+            await connections.aclose()
+        kept = {name: value for name, value in answer.headers.items() if name in ("retry-after", "date")}
+        return httpx.Response(answer.status, headers=kept, content=body, request=request)
+
+    def check_may_leave(self, call: Call) -> None:
+        """Raise `NotSent` where another process may do this by now."""
+        if call.changes and not self.may_change():
+            raise NotSent(f"{call.name} was not sent: the program stood still before it")
+
+    async def _exchange(self, request: httpx.Request, call: Call) -> Answer:
+        answer = await exchanged(self._connections, [request], call)
+        spent = quota_wait(answer.headers)
         if spent:
             self._limiter.push_back(spent)
-        return raw
+        return answer
 
-    def _refusal(self, raw: _Raw, asked: str, *, creating: bool, endpoint: bool) -> ProviderError:
-        code = raw.status
-        kind = of_create(code) if creating else of_read(code, endpoint=endpoint)
-        wait = retry_after(raw.headers)
+    def judged(self, answer: Answer, call: Call) -> Reply:
+        """Return an answer that was expected, else raise what it means."""
+        if answer.status not in call.expect:
+            raise self._refusal(answer, call)
+        if 300 <= answer.status < 400:
+            return Reply(answer.status, answer.headers, None)
+        try:
+            body = _decoded(answer)
+            return Reply(answer.status, answer.headers, redact_all(parse(body), written=body))
+        except Misread as error:
+            raise call.misread(error.message, answer.status) from error
+
+    def _refusal(self, answer: Answer, call: Call) -> ProviderError:
+        code, found, name = answer.status, "", error_name(answer.headers, None)
+        if not 300 <= code < 400:
+            found, name = self._said(answer)
+        kind = of_create(code) if call.creating else of_read(code, endpoint=call.endpoint)
+        if call.creating and name is not None:
+            kind = self._refusals.get(name, kind)
+        wait = retry_after(answer.headers)
         if kind is Throttled:
-            wait = max(wait or 0.0, LEAST_THROTTLE if creating else 1.0)
+            wait = max(wait or 0.0, LEAST_THROTTLE if call.creating else 1.0)
             self._limiter.push_back(wait)
         said = f"was redirected, which is not followed: check base_url ({code})"
         if not 300 <= code < 400:
-            said = f"answered {code}"
-            found = self._error_text(raw)
-            said = f"{said}: {found}" if found else said
-        return kind(f"{asked} {said}", code=code, retry_after=wait)
+            said = f"answered {code}: {found}" if found else f"answered {code}"
+        return kind(f"{call.name} {said}", code=code, retry_after=wait, name=name)
 
-    def _error_text(self, raw: _Raw) -> str:
-        if self.withheld is not None:
-            return self.withheld
+    def _said(self, answer: Answer) -> tuple[str, str | None]:
+        """Return the text of an error, fit to be shown, and its name."""
+        body, payload = b"", None
         try:
-            body = _decoded(raw)
-        except Misread:
-            return ""
-        try:
-            found = error_text(parse(body))
+            body = _decoded(answer)
+            payload = parse(body)
+            found = error_text(payload)
         except Misread:
             found = body.decode("utf-8", "replace")
             found = "" if found.lstrip().startswith(("<", "{", "[")) else found
-        # Redacted before the cut, which could leave half a key.
-        return clean(redact(clean(found, ERROR_CAP)))
+        name = error_name(answer.headers, payload)
+        return (shown(found[:ERROR_CAP]) if self.withheld is None else self.withheld), name
 
 
-async def _receive(response: httpx.Response, *, wanted: bool) -> _Raw:
-    headers = {key.lower(): value for key, value in response.headers.items()}
-    chunks: list[bytes] = []
-    size = 0
+async def exchanged(connections: Connections, requests: Sequence[httpx.Request], call: Call) -> Answer:
+    """Send the first of `requests` that gets a connection; what fails on the way is a `ProviderError`."""
     try:
-        async for chunk in response.aiter_raw():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > (WIRE_CAP if wanted else ERROR_CAP):
-                break
-    except httpx.HTTPError:
-        if wanted:
-            raise
-        chunks.clear()  # the code alone says what is to be known
-    if wanted and size > WIRE_CAP:
-        raise Misread("the answer is larger than 4 MB")
-    return _Raw(response.status_code, headers, b"".join(chunks))
+        answer = await connections.send(
+            requests,
+            cap=lambda status: WIRE_CAP if status in call.expect else ERROR_CAP,
+            connect=call.connect,
+            until=call.ends,
+            alone=call.alone,
+        )
+    except Unsent as error:
+        why = error.__cause__
+        raise NotSent(f"{call.name} could not connect: {type(why).__name__}: {shown(str(why))}") from error
+    except Unanswered as error:
+        if isinstance(error.__cause__, TimeoutError):
+            raise call.vague("got no answer in time") from error
+        raise call.vague(f"was cut off: {type(error.__cause__).__name__}") from error
+    expected = answer.status in call.expect
+    if isinstance(answer.cut, TimeoutError):
+        raise call.vague("got no answer in time") from answer.cut
+    if expected and answer.cut is not None:
+        raise call.vague(f"was cut off: {type(answer.cut).__name__}") from answer.cut
+    if expected and answer.larger:
+        raise call.misread("the answer is larger than 4 MB")
+    return answer
 
 
-def _decoded(raw: _Raw) -> bytes:
-    return inflate(raw.body, raw.headers.get("content-encoding", ""))
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """Make the one context that all accounts share: each costs 834 KiB and 21 ms.
-
-    Not `create_default_context`, which would write session keys where SSLKEYLOGFILE says.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=certifi.where())
-    return context
-
-
-@cache
-def _no_tls() -> ssl.SSLContext:
-    """Make a context that trusts nobody, for plain http, where none is used."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _client(headers: Mapping[str, str], context: ssl.SSLContext, *, keep: int) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=8, max_keepalive_connections=keep, keepalive_expiry=4.0)
-    transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits, retries=0)
-    ours = {
-        "Accept": "application/json, */*",
-        "Accept-Encoding": "gzip",
-        "User-Agent": "finetune-orchestrator",
-    }
-    return httpx.AsyncClient(
-        headers={**ours, **headers},
-        transport=transport,
-        trust_env=False,
-        follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-    )
-
-
-def quiet_loggers() -> None:
-    """Keep the client's own logs, which show URLs and headers, from ever going below a warning."""
-    for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.WARNING)
-        if _warnings_only not in logger.filters:
-            logger.addFilter(_warnings_only)
-
-
-def _warnings_only(entry: logging.LogRecord) -> bool:
-    return entry.levelno >= logging.WARNING
+def _decoded(answer: Answer) -> bytes:
+    if answer.cut is not None:
+        return b""  # of an error: its code alone says what is to be known
+    return inflate(answer.body, answer.headers.get("content-encoding", ""))

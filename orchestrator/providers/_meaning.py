@@ -1,10 +1,7 @@
 """What a failed answer means for the run: one table for reads, a closed one for creates."""
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.errors import (
     Denied,
@@ -19,7 +16,6 @@ from orchestrator.errors import (
 )
 
 LEAST_THROTTLE: Final = 15.0
-LONGEST_WAIT: Final = 86400.0
 
 _READ: Mapping[int, type[ProviderError]] = {
     401: Denied,
@@ -32,7 +28,7 @@ _READ: Mapping[int, type[ProviderError]] = {
     498: Denied,
 }
 
-# `reliability.md` §3.4: only what is proven is here, all else may have been applied.
+# Only what proves that nothing was made; after any other answer the request may have been applied.
 _CREATE: Mapping[int, type[ProviderError]] = {
     400: Rejected,
     401: Denied,
@@ -63,31 +59,16 @@ def of_create(code: int) -> type[ProviderError]:
     return _CREATE.get(code, Unclear)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read `Retry-After`, seconds or a date; rubbish and the past count as not given, a day is the most."""
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdecimal():
-        return min(float(value[:9]), LONGEST_WAIT)
-    then = _date(value)
-    if then is None:
-        return None
-    # The provider's own clock is the one that its date was written by.
-    seconds = (then - (_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds()
-    return min(seconds, LONGEST_WAIT) if seconds > 0 else None
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(value)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-
-
-_QUOTA = re.compile(r";\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})", re.ASCII)
-
-
-def quota_wait(headers: Mapping[str, str]) -> float:
-    """Read Cloudflare's `Ratelimit` header: seconds until it counts anew where nothing is left, else 0."""
-    waits = (int(t) for r, t in _QUOTA.findall(headers.get("ratelimit", "")) if int(r) == 0)
-    return min(float(max(waits, default=0)), LONGEST_WAIT)
+def error_name(headers: Mapping[str, str], payload: Any) -> str | None:
+    """Return the provider's own name for an error, such as ConflictException or ALREADY_EXISTS."""
+    if named := headers.get("x-amzn-errortype") or headers.get("x-error-code"):
+        return named.partition(":")[0].rpartition("#")[2].strip() or None
+    match payload:
+        case (
+            {"error": {"status": str(name)}} | {"error": {"code": str(name)}} | {"error": {"type": str(name)}}
+        ):
+            return name
+        case {"code": str(name)} | {"error_code": str(name)}:
+            return name
+        case _:
+            return None

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
+from urllib.parse import quote
 
-from orchestrator.errors import Misread, Unclear
-from orchestrator.net.text import clean
+from orchestrator.core.text import clean
+from orchestrator.errors import Misread, Missing, Unclear
 
 WIRE_CAP: Final = 4 * 2**20
 DECODED_CAP: Final = 16 * 2**20
@@ -21,7 +22,11 @@ NODE_CAP: Final = 1_000_000
 WORD_CAP: Final = 200
 
 _NESTING: Final = frozenset({dict, list})
-_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.:+=@~-]+(/[A-Za-z0-9_.:+=@~-]+)*")
+_NAME_CAP: Final = 1024
+_LATEST: Final = 253402300799
+"""The last second that a date can hold: of the year 9999."""
 
 
 def inflate(raw: bytes, encoding: str) -> bytes:
@@ -142,6 +147,28 @@ def remote_id(value: Any) -> str:
     return value
 
 
+def resource_name(value: Any) -> str:
+    """Take an id that is an ARN or a resource name, slashes and colons included, or raise `Misread`."""
+    if (
+        not isinstance(value, str)
+        or len(value) > _NAME_CAP
+        or not _NAME.fullmatch(value)
+        or any(part in (".", "..") for part in value.split("/"))
+    ):
+        raise Misread("the answer has no id of a known form")
+    return value
+
+
+def segment(remote_id: str) -> str:
+    """Write an id as one segment of a path, whatever it holds: `arn:a/b` as `arn%3Aa%2Fb`.
+
+    One that no path can hold is `Missing`: the provider can know of no such id.
+    """
+    if remote_id in ("", ".", ".."):
+        raise Missing(f'the provider can have no "{remote_id}"')
+    return quote(remote_id, safe="")
+
+
 def text(item: Mapping[str, Any], key: str) -> str:
     """Take a text that must be there, as it came."""
     value = item.get(key)
@@ -161,8 +188,13 @@ def word(item: Mapping[str, Any], key: str) -> str:
 
 
 def moment(*values: Any) -> datetime | None:
-    """Read the first of `values` that is a time, as aware UTC; one without an offset is UTC."""
+    """Read the first of `values` that is a time, ISO text or unix seconds, as aware UTC.
+
+    A text without an offset is UTC.
+    """
     for value in values:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _LATEST:
+            return datetime.fromtimestamp(value, UTC)
         if not isinstance(value, str):
             continue
         try:

@@ -3,16 +3,20 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+import httpx
+
 from orchestrator.config.manifest import AccountOptions, Spec
 from orchestrator.config.secret import Secret, SecretRef, resolve
-from orchestrator.core.job import JsonObject
+from orchestrator.core.job import JsonObject, find_marker
 from orchestrator.core.run import Run, Snapshot, Status
-from orchestrator.errors import Denied, Misread, SecretError
+from orchestrator.core.text import clean
+from orchestrator.errors import Denied, Misread, ProviderError, SecretError
 from orchestrator.providers._http import Http
+from orchestrator.providers.auth import Bearer
 
 T = TypeVar("T")
 
@@ -78,7 +82,7 @@ class Dataset:
 
 
 class Provider(ABC):
-    """One provider's API for one account; the first three methods are a must, the rest where it has them."""
+    """One provider's API for one account; `create` and `list` are a must, the rest where it has them."""
 
     kind: ClassVar[str]
     title: ClassVar[str]
@@ -86,17 +90,28 @@ class Provider(ABC):
     docs: ClassVar[str]
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Keys of `Options` that hold a secret, and the variables that may stand in for each, in order."""
+    headers: ClassVar[Mapping[str, str]] = {}
+    """What every request says beside its credentials."""
+    upload_origins: ClassVar[tuple[str, ...]] = ()
+    """Where else files may be sent, such as `https://*.r2.cloudflarestorage.com`."""
+    refusals: ClassVar[Mapping[str, type[ProviderError]]] = {}
+    """What an error's own name says of a create, where the number of the answer does not say it."""
     Options: ClassVar[type[AccountOptions]] = AccountOptions
     Spec: ClassVar[type[Spec]]
+    identity_fields: ClassVar[tuple[str, ...]] = ()
+    """Dotted paths of the fields of a spec that a listing repeats and that name the work."""
     status_map: ClassVar[Mapping[str, Status]]
+    """What each of its status words means; one that is not here changes nothing, and is shown."""
     facts: ClassVar[Facts] = Facts()
     steps: ClassVar[tuple[str, ...]] = ()
     """The calls after create, in order, before the work is really under way."""
     drafts: ClassVar[frozenset[str]] = frozenset()
-    """The words for what waits for its next step: nothing is at work on it, nothing is paid for."""
+    """The status words for what waits for its next step: nothing is at work on it, nothing is paid for."""
     lifecycle: ClassVar[Lifecycle | None] = None
 
     def __init__(self, http: Http, options: AccountOptions, secrets: SecretResolver) -> None:
+        if not isinstance(options, self.Options):
+            raise TypeError(f"not the options of {self.title}")
         self.http = http
         self.options = options
         self.secrets = secrets
@@ -106,12 +121,12 @@ class Provider(ABC):
         await self.http.close()
 
     @classmethod
-    def headers(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> Mapping[str, str]:
-        """Return the headers of every request; `secrets` holds each credential that was found, by its key.
+    def auth(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> httpx.Auth:
+        """Return what each request shows whose it is by; `secrets` holds each credential found, by its key.
 
         Raises `Denied` where none of the accepted credentials is there, and names them.
         """
-        return bearer(secrets, "api_key", cls.credentials["api_key"])
+        return Bearer(credential(secrets, "api_key", cls.credentials["api_key"]))
 
     @classmethod
     def doubt(cls, spec: JsonObject) -> str | None:
@@ -119,9 +134,10 @@ class Provider(ABC):
         return None
 
     @classmethod
-    @abstractmethod
-    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
-        """Return the fields of `spec` that a listing repeats and that name the work."""
+    def identity(cls, item: JsonObject) -> Mapping[str, Any]:
+        """Return the fields that name the work, as far as a spec, or what a listing shows, has them."""
+        found = ((path, _at(item, path)) for path in cls.identity_fields)
+        return {path: value for path, value in found if value is not None}
 
     @abstractmethod
     async def create(self, run: Run) -> Snapshot:
@@ -180,6 +196,34 @@ class Provider(ABC):
         secret = await self.secrets.resolve(SecretRef.model_validate(spec[key]))
         return {**spec, key: secret.reveal()}
 
+    def snapshot(
+        self,
+        item: JsonObject,
+        *,
+        remote_id: str,
+        word: str,
+        name: str | None = None,
+        marked: str = "",
+        message: str | None = None,
+        created_at: datetime | None = None,
+    ) -> Snapshot:
+        """Put in our words what the provider says of one fine-tune; `marked` is the text with its marker."""
+        status = self.status_map.get(word)
+        return Snapshot(
+            remote_id=remote_id,
+            status=status,
+            provider_status=word if status is not None or self.http.withheld is None else "(withheld)",
+            marker=find_marker(marked),
+            identity=self.identity(item),
+            created_at=created_at,
+            message=(self.http.withheld or self.shown(message)) if message else None,
+            name=self.shown(name or "") or None,
+        )
+
+    def shown(self, text: str) -> str:
+        """Return free text of an answer as it may be shown: nothing where an unknown secret may be in it."""
+        return clean(text) if self.http.withheld is None else ""
+
     @classmethod
     def can(cls, call: str) -> bool:
         """Say whether this provider has the optional call."""
@@ -209,9 +253,16 @@ def asked_for(snapshot: Snapshot, remote_id: str) -> Snapshot:
     return snapshot
 
 
-def bearer(secrets: Mapping[str, Secret], key: str, variables: Sequence[str]) -> Mapping[str, str]:
-    """Return the header of a bearer token, or raise `Denied` and say where to put one."""
+def credential(secrets: Mapping[str, Secret], key: str, variables: Sequence[str]) -> Secret:
+    """Return the credential under `key`, or raise `Denied` and say where to put one."""
     if key not in secrets:
         usual = " or ".join(variables)
         raise Denied(f'no credential: set {usual}, or {key} = {{ env = "…" }} in the account\'s table')
-    return {"Authorization": f"Bearer {secrets[key].reveal()}"}
+    return secrets[key]
+
+
+def _at(item: JsonObject, path: str) -> Any:
+    found: Any = item
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found

@@ -7,23 +7,21 @@ from pydantic import Field
 
 from orchestrator.config import manifest
 from orchestrator.config.manifest import AccountOptions
-from orchestrator.config.secret import Secret, SecretRef
-from orchestrator.core.job import JsonObject, find_marker
+from orchestrator.config.secret import SecretRef
+from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Misread, Missing
-from orchestrator.net.text import clean
-from orchestrator.providers._read import after_create, record, records, remote_id, text, word
+from orchestrator.providers._read import after_create, record, records, remote_id, segment, text, word
 from orchestrator.providers.base import Dataset, Fact, Facts, Page, Provider, asked_for, marked
 from orchestrator.providers.paging import PAGE_CAP
 
 VERSION: Final = "2026-03-01"
 _LIMIT: Final = 100
-_WORK: Final = ("language", "model_id", "dataset")
 _BASE: Final = "sonic-3-2026-01-12"
 _BASE_SOURCE: Final = "https://docs.cartesia.ai/changelog/2026"
 
 
-class Options(AccountOptions):
+class CartesiaOptions(AccountOptions):
     """`[providers.NAME]` of Cartesia."""
 
     api_key: SecretRef | None = None
@@ -50,8 +48,10 @@ class Cartesia(Provider):
     base_url = "https://api.cartesia.ai"
     docs = "https://docs.cartesia.ai/api-reference/fine-tunes/create"
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("CARTESIA_API_KEY",)}
-    Options = Options
+    headers: ClassVar[Mapping[str, str]] = {"Cartesia-Version": VERSION}
+    Options = CartesiaOptions
     Spec = Spec
+    identity_fields = ("language", "model_id", "dataset")
     status_map: ClassVar[Mapping[str, Status]] = {
         "created": Status.QUEUED,
         "training": Status.RUNNING,
@@ -64,21 +64,11 @@ class Cartesia(Provider):
     )
 
     @classmethod
-    def headers(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> Mapping[str, str]:
-        """Return the key's header and the version that this driver was written for."""
-        return {**super().headers(options, secrets), "Cartesia-Version": VERSION}
-
-    @classmethod
     def doubt(cls, spec: JsonObject) -> str | None:
         """Name the one base that is still trained: a warning, since the next one may come any day."""
         if spec.get("model_id") == _BASE:
             return None
         return f"since March 2026 Cartesia fine-tunes only the base {_BASE} ({_BASE_SOURCE})"
-
-    @classmethod
-    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
-        """Return the voice's language, base model and data."""
-        return {key: spec[key] for key in _WORK if key in spec}
 
     async def create(self, run: Run) -> Snapshot:
         """Queue the training."""
@@ -89,7 +79,7 @@ class Cartesia(Provider):
         }
         reply = await self.http.call("POST", "/fine-tunes/", json=body, creating=True, expect=(200, 201))
         with after_create():
-            return _snapshot(reply.payload)
+            return self._snapshot(reply.payload)
 
     async def list(self, cursor: str | None = None) -> Page:
         """Read up to 100 fine-tunes after the id `cursor`."""
@@ -98,19 +88,19 @@ class Cartesia(Provider):
             params["starting_after"] = cursor
         reply = await self.http.call("GET", "/fine-tunes/", params=params, endpoint=True)
         rows, more = _page(reply.payload)
-        items = tuple(map(_snapshot, rows))
+        items = tuple(map(self._snapshot, rows))
         if more and not items:
             raise Misread("an empty page claims that there is more")
         return Page(items=items, next=items[-1].remote_id if more else None)
 
     async def get(self, remote_id: str) -> Snapshot:
         """Read one."""
-        reply = await self.http.call("GET", f"/fine-tunes/{remote_id}")
-        return asked_for(_snapshot(reply.payload), remote_id)
+        reply = await self.http.call("GET", f"/fine-tunes/{segment(remote_id)}")
+        return asked_for(self._snapshot(reply.payload), remote_id)
 
     async def delete(self, remote_id: str) -> None:
         """Delete it; whether that stops a training is not documented."""
-        await self.http.call("DELETE", f"/fine-tunes/{remote_id}", expect=range(200, 300))
+        await self.http.call("DELETE", f"/fine-tunes/{segment(remote_id)}", expect=range(200, 300))
 
     async def datasets(self) -> tuple[Dataset, ...]:
         """Read all datasets, page by page."""
@@ -120,7 +110,7 @@ class Cartesia(Provider):
             reply = await self.http.call("GET", "/datasets/", params=params, endpoint=True)
             rows, more = _page(reply.payload)
             page = {
-                (key := remote_id(row.get("id"))): Dataset(id=key, name=clean(text(row, "name")))
+                (key := remote_id(row.get("id"))): Dataset(id=key, name=self.shown(text(row, "name")))
                 for row in rows
             }
             if more and not page.keys() - found.keys():
@@ -133,14 +123,24 @@ class Cartesia(Provider):
 
     async def result(self, snapshot: Snapshot) -> JsonObject | None:
         """Return the voices that the training made, the first one's id as the model."""
-        path = f"/fine-tunes/{snapshot.remote_id}/voices"
+        path = f"/fine-tunes/{segment(snapshot.remote_id)}/voices"
         try:
             reply = await self.http.call("GET", path, params={"limit": _LIMIT})
         except Missing:  # the voices may come later than the word `completed`
             return None
         rows, _ = _page(reply.payload)
-        voices = [{"id": remote_id(row.get("id")), "name": clean(text(row, "name"))} for row in rows]
+        voices = [{"id": remote_id(row.get("id")), "name": self.shown(text(row, "name"))} for row in rows]
         return {"model": voices[0]["id"], "voices": voices} if voices else None
+
+    def _snapshot(self, payload: Any) -> Snapshot:
+        item = record(payload, "the fine-tune")
+        return self.snapshot(
+            item,
+            remote_id=remote_id(item.get("id")),
+            word=word(item, "status"),
+            name=text(item, "name"),
+            marked=text(item, "description"),
+        )
 
 
 def _page(payload: Any) -> tuple[list[Mapping[str, Any]], bool]:
@@ -149,16 +149,3 @@ def _page(payload: Any) -> tuple[list[Mapping[str, Any]], bool]:
     if not isinstance(more, bool):
         raise Misread("has_more is neither true nor false")
     return records(page.get("data"), "data"), more
-
-
-def _snapshot(payload: Any) -> Snapshot:
-    item = record(payload, "the fine-tune")
-    said = word(item, "status")
-    return Snapshot(
-        remote_id=remote_id(item.get("id")),
-        status=Cartesia.status_map.get(said),
-        provider_status=said,
-        marker=find_marker(text(item, "description")),
-        identity={key: item[key] for key in _WORK if key in item},
-        name=clean(text(item, "name")),
-    )

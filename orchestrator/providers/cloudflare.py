@@ -4,24 +4,18 @@ No training happens there: a finetune is a record to which the two files of a re
 uploaded. It has no status, no single read, no cancel and no delete.
 """
 
-import hashlib
-import os
-import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import IO, Any, ClassVar, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
-from anyio import to_thread
+import httpx
 from pydantic import Field
 
 from orchestrator.config import manifest
 from orchestrator.config.manifest import AccountOptions
 from orchestrator.config.secret import Secret, SecretRef
-from orchestrator.core.job import Input, JsonObject, find_marker
+from orchestrator.core.job import Input, JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Denied, Misread, Rejected
-from orchestrator.net.text import clean
-from orchestrator.providers._http import Http
 from orchestrator.providers._read import (
     after_create,
     error_text,
@@ -30,17 +24,20 @@ from orchestrator.providers._read import (
     record,
     records,
     remote_id,
+    segment,
     text,
     word,
 )
-from orchestrator.providers.base import Fact, Facts, Page, Provider, SecretResolver, bearer, marked
+from orchestrator.providers._upload import check_unchanged, opened
+from orchestrator.providers.auth import Bearer, Headers
+from orchestrator.providers.base import Fact, Facts, Page, Provider, marked
 
 FILES: Final = ("adapter_config.json", "adapter_model.safetensors")
 _API: Final = "https://developers.cloudflare.com/api/resources/ai/subresources/finetunes"
 _LORAS: Final = "https://developers.cloudflare.com/workers-ai/fine-tunes/loras/"
 
 
-class Options(AccountOptions):
+class CloudflareOptions(AccountOptions):
     """`[providers.NAME]` of Cloudflare: `api_token`, or `email` and `api_key`."""
 
     account_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")
@@ -75,8 +72,10 @@ class Cloudflare(Provider):
         "email": ("CLOUDFLARE_EMAIL",),
         "api_key": ("CLOUDFLARE_API_KEY",),
     }
-    Options = Options
+    Options = CloudflareOptions
     Spec = Spec
+    options: CloudflareOptions
+    identity_fields = ("model",)
     # Our own words: what is known of an upload is known here alone.
     status_map: ClassVar[Mapping[str, Status]] = {
         "created": Status.QUEUED,
@@ -90,28 +89,23 @@ class Cloudflare(Provider):
     steps = FILES
     drafts = frozenset({"created", "uploading"})
 
-    def __init__(self, http: Http, options: AccountOptions, secrets: SecretResolver) -> None:
-        super().__init__(http, options, secrets)
-        if not isinstance(options, Options):
-            raise TypeError("not the options of Cloudflare")
-        self._path = f"/accounts/{options.account_id}/ai/finetunes"
+    @property
+    def _path(self) -> str:
+        return f"/accounts/{self.options.account_id}/ai/finetunes"
 
     @classmethod
-    def headers(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> Mapping[str, str]:
-        """Return the header of the token, else those of e-mail and key."""
+    def auth(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> httpx.Auth:
+        """Send the token, else e-mail and key."""
         if "api_token" in secrets:
-            return bearer(secrets, "api_token", cls.credentials["api_token"])
+            return Bearer(secrets["api_token"])
         if "email" in secrets and "api_key" in secrets:
-            return {"X-Auth-Email": secrets["email"].reveal(), "X-Auth-Key": secrets["api_key"].reveal()}
+            return Headers(
+                {"X-Auth-Email": secrets["email"].reveal(), "X-Auth-Key": secrets["api_key"].reveal()}
+            )
         raise Denied(
             "no credential: set CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, "
             "or api_token, or email and api_key, in the account's table"
         )
-
-    @classmethod
-    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
-        """Return the base model."""
-        return {"model": spec["model"]} if "model" in spec else {}
 
     async def create(self, run: Run) -> Snapshot:
         """Make the record."""
@@ -123,30 +117,29 @@ class Cloudflare(Provider):
         }
         reply = await self.http.call("POST", self._path, json=body, creating=True, expect=(200, 201))
         with after_create():
-            return _snapshot(record(_accepted(reply.payload), "result"))
+            return self._snapshot(record(self._accepted(reply.payload), "result"))
 
     async def list(self, cursor: str | None = None) -> Page:
         """Read all records: there are no pages."""
         reply = await self.http.call("GET", self._path, endpoint=True)
         try:
-            found = _accepted(reply.payload)
+            found = self._accepted(reply.payload)
         except Rejected as error:
             raise Misread(error.message) from error
         # Three shapes are documented: a list, a list within a list, one object.
         while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
             found = found[0]
         rows = records(found if isinstance(found, list) else [found], "result")
-        return Page(items=tuple(map(_snapshot, rows)))
+        return Page(items=tuple(map(self._snapshot, rows)))
 
     async def step(self, name: str, run: Run) -> Snapshot | None:
         """Upload the file `name`; one that is there already was ours, since nothing can change it."""
         if run.remote_id is None:
             raise ValueError("a run that has no id yet has no steps")
         source = _input(run, name)
-        path = f"{self._path}/{run.remote_id}/finetune-assets"
-        with _opened(source, name) as file:
-            if await to_thread.run_sync(_digest, file) != source.sha256:
-                raise Rejected(f"{name} has changed since it was planned; nothing was sent")
+        path = f"{self._path}/{segment(run.remote_id)}/finetune-assets"
+        with opened(source, name) as file:
+            await check_unchanged(file, source, name)
             try:
                 reply = await self.http.call(
                     "POST",
@@ -155,7 +148,7 @@ class Cloudflare(Provider):
                     files={"file": (name, file)},
                     expect=(200, 201),
                 )
-                _accepted(reply.payload)
+                self._accepted(reply.payload)
             except Rejected as error:
                 if error.code != 409 and "already" not in error.message.lower():
                     raise
@@ -169,29 +162,25 @@ class Cloudflare(Provider):
         """Return the name, which inference takes as well as the id."""
         return {"model": snapshot.name or snapshot.remote_id, "id": snapshot.remote_id}
 
+    def _accepted(self, payload: Any) -> Any:
+        """Open the envelope, whose `success` counts even where the code is 200."""
+        envelope = record(payload, "the answer")
+        if envelope.get("success") is True:
+            return envelope.get("result")
+        said = self.shown(error_text({"errors": envelope.get("errors")})) or self.http.withheld
+        if envelope.get("success") is False and said:
+            raise Rejected(f"it was refused: {said}", code=200)
+        raise Misread("the answer does not say whether it succeeded", code=200)
 
-def _accepted(payload: Any) -> Any:
-    """Open the envelope, whose `success` counts even where the code is 200."""
-    envelope = record(payload, "the answer")
-    if envelope.get("success") is True:
-        return envelope.get("result")
-    said = clean(error_text({"errors": envelope.get("errors")}))
-    if envelope.get("success") is False and said:
-        raise Rejected(f"it was refused: {said}", code=200)
-    raise Misread("the answer does not say whether it succeeded", code=200)
-
-
-def _snapshot(item: Mapping[str, Any]) -> Snapshot:
-    said = word(item, "status") or "created"
-    return Snapshot(
-        remote_id=remote_id(item.get("id")),
-        status=Cloudflare.status_map.get(said),
-        provider_status=said,
-        marker=find_marker(maybe_text(item, "description")),
-        identity={"model": text(item, "model")},
-        created_at=moment(item.get("created_at")),
-        name=clean(text(item, "name")),
-    )
+    def _snapshot(self, item: Mapping[str, Any]) -> Snapshot:
+        return self.snapshot(
+            {"model": text(item, "model")},
+            remote_id=remote_id(item.get("id")),
+            word=word(item, "status") or "created",
+            name=text(item, "name"),
+            marked=maybe_text(item, "description"),
+            created_at=moment(item.get("created_at")),
+        )
 
 
 def _input(run: Run, name: str) -> Input:
@@ -199,23 +188,3 @@ def _input(run: Run, name: str) -> Input:
     if found is None:
         raise Rejected(f"{name} is not part of this run's plan")
     return found
-
-
-@contextmanager
-def _opened(source: Input, name: str) -> Iterator[IO[bytes]]:
-    """Open a regular file without waiting; a link may lead to it, since its content is what is checked."""
-    try:
-        number = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise Rejected(f"{name} cannot be read: {error.strerror}; nothing was sent") from error
-    with os.fdopen(number, "rb") as file:
-        if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise Rejected(f"{name} is not a regular file; nothing was sent")
-        yield file
-
-
-def _digest(file: IO[bytes]) -> str:
-    """Hash what will be sent, from the same descriptor, and go back to its start."""
-    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # IO[bytes] has what it needs
-    file.seek(0)
-    return digest

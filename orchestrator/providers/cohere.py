@@ -12,11 +12,10 @@ from pydantic import Field
 
 from orchestrator.config import manifest
 from orchestrator.config.manifest import AccountOptions, Table
-from orchestrator.config.secret import Secret, SecretRef
-from orchestrator.core.job import JsonObject, find_marker
+from orchestrator.config.secret import SecretRef
+from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Misread
-from orchestrator.net.text import clean
 from orchestrator.providers._read import (
     after_create,
     maybe_text,
@@ -24,6 +23,7 @@ from orchestrator.providers._read import (
     record,
     records,
     remote_id,
+    segment,
     text,
     word,
 )
@@ -35,7 +35,7 @@ _SIZE: Final = 100
 _ENDED: Final = "https://docs.cohere.com/changelog/2025-09-15-major-command-deprecations"
 
 
-class Options(AccountOptions):
+class CohereOptions(AccountOptions):
     """`[providers.NAME]` of Cohere."""
 
     api_key: SecretRef | None = None
@@ -115,8 +115,10 @@ class Cohere(Provider):
     docs = "https://docs.cohere.com/v1/reference/createfinetunedmodel"
     # The order in which its SDK looks for them.
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("CO_API_KEY", "COHERE_API_KEY")}
-    Options = Options
+    headers: ClassVar[Mapping[str, str]] = {"X-Client-Name": "orchestrator"}
+    Options = CohereOptions
     Spec = Spec
+    identity_fields = ("settings.dataset_id", "settings.base_model.base_type")
     # STATUS_UNSPECIFIED is left out on purpose: it says nothing.
     status_map: ClassVar[Mapping[str, Status]] = {
         "STATUS_QUEUED": Status.QUEUED,
@@ -139,27 +141,13 @@ class Cohere(Provider):
         source=_ENDED,
     )
 
-    @classmethod
-    def headers(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> Mapping[str, str]:
-        """Return the key's header and our name."""
-        return {**super().headers(options, secrets), "X-Client-Name": "orchestrator"}
-
-    @classmethod
-    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
-        """Return the data set and the kind of model."""
-        settings = spec.get("settings", {})
-        return {
-            "dataset_id": settings.get("dataset_id"),
-            "base_type": settings.get("base_model", {}).get("base_type"),
-        }
-
     async def create(self, run: Run) -> Snapshot:
         """Queue the training."""
         spec = await self.revealed(run.spec)
         body = {**spec, "name": marked(run.spec.get("name") or run.job, run.marker, space="-")}
         reply = await self.http.call("POST", _PATH, json=body, creating=True, expect=(200, 201))
         with after_create():
-            return _model(reply.payload)
+            return self._model(reply.payload)
 
     async def list(self, cursor: str | None = None) -> Page:
         """Read up to 100 models, newest first."""
@@ -169,16 +157,16 @@ class Cohere(Provider):
         reply = await self.http.call("GET", _PATH, params=params, endpoint=True)
         page = record(reply.payload, "the page")
         rows = records(page.get("finetuned_models"), "finetuned_models")
-        return Page(items=tuple(map(_snapshot, rows)), next=maybe_text(page, "next_page_token") or None)
+        return Page(items=tuple(map(self._snapshot, rows)), next=maybe_text(page, "next_page_token") or None)
 
     async def get(self, remote_id: str) -> Snapshot:
         """Read one."""
-        reply = await self.http.call("GET", f"{_PATH}/{remote_id}")
-        return asked_for(_model(reply.payload), remote_id)
+        reply = await self.http.call("GET", f"{_PATH}/{segment(remote_id)}")
+        return asked_for(self._model(reply.payload), remote_id)
 
     async def delete(self, remote_id: str) -> None:
         """Delete it, the only way to abandon it."""
-        await self.http.call("DELETE", f"{_PATH}/{remote_id}", expect=range(200, 300))
+        await self.http.call("DELETE", f"{_PATH}/{segment(remote_id)}", expect=range(200, 300))
 
     async def datasets(self) -> tuple[Dataset, ...]:
         """Read all datasets, page by page."""
@@ -188,7 +176,7 @@ class Cohere(Provider):
             reply = await self.http.call("GET", "/v1/datasets", params=params, endpoint=True)
             rows = records(record(reply.payload, "the page").get("datasets"), "datasets")
             known = len(found)
-            found |= {one.id: one for one in map(_dataset, rows)}
+            found |= {one.id: one for one in map(self._dataset, rows)}
             if len(rows) < _SIZE or len(found) == known:
                 return tuple(found.values())
         raise Misread("the listing of datasets does not end")
@@ -197,29 +185,23 @@ class Cohere(Provider):
         """Return the name that inference takes."""
         return {"model": f"{snapshot.remote_id}-ft"}
 
+    def _dataset(self, row: Mapping[str, Any]) -> Dataset:
+        status = word(row, "validation_status") or None
+        return Dataset(id=remote_id(row.get("id")), name=self.shown(maybe_text(row, "name")), status=status)
 
-def _dataset(row: Mapping[str, Any]) -> Dataset:
-    status = clean(maybe_text(row, "validation_status")) or None
-    return Dataset(id=remote_id(row.get("id")), name=clean(maybe_text(row, "name")), status=status)
+    def _model(self, payload: Any) -> Snapshot:
+        return self._snapshot(record(record(payload, "the answer").get("finetuned_model"), "finetuned_model"))
 
-
-def _model(payload: Any) -> Snapshot:
-    return _snapshot(record(record(payload, "the answer").get("finetuned_model"), "finetuned_model"))
-
-
-def _snapshot(item: Mapping[str, Any]) -> Snapshot:
-    said = word(item, "status")
-    name = text(item, "name")
-    # Only these two fields are kept: `settings.wandb` repeats the key that was sent.
-    settings = record(item.get("settings", {}), "settings")
-    base = record(settings.get("base_model", {}), "base_model")
-    identity = {"dataset_id": settings.get("dataset_id"), "base_type": base.get("base_type")}
-    return Snapshot(
-        remote_id=remote_id(item.get("id")),
-        status=Cohere.status_map.get(said),
-        provider_status=said,
-        marker=find_marker(name),
-        identity={key: value for key, value in identity.items() if value is not None},
-        created_at=moment(item.get("created_at")),
-        name=clean(name),
-    )
+    def _snapshot(self, item: Mapping[str, Any]) -> Snapshot:
+        # Of the settings only the identity is kept: `settings.wandb` repeats the key that was sent.
+        settings = record(item.get("settings", {}), "settings")
+        record(settings.get("base_model", {}), "base_model")
+        name = text(item, "name")
+        return self.snapshot(
+            item,
+            remote_id=remote_id(item.get("id")),
+            word=word(item, "status"),
+            name=name,
+            marked=name,
+            created_at=moment(item.get("created_at")),
+        )

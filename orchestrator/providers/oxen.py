@@ -16,9 +16,8 @@ from orchestrator.config.manifest import AccountOptions, Table
 from orchestrator.config.secret import SecretRef
 from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
+from orchestrator.core.text import clean
 from orchestrator.errors import Doubt, Missing, Rejected
-from orchestrator.net.text import clean
-from orchestrator.providers._http import Http
 from orchestrator.providers._oxen_params import doubts
 from orchestrator.providers._read import (
     after_create,
@@ -27,13 +26,13 @@ from orchestrator.providers._read import (
     record,
     records,
     remote_id,
+    segment,
     word,
 )
-from orchestrator.providers.base import Fact, Facts, Page, Provider, SecretResolver, asked_for
+from orchestrator.providers.base import Fact, Facts, Page, Provider, asked_for
 
 _SIZE: Final = 100
 _PART = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
-_WORK: Final = ("resource", "base_model", "script_type", "training_params")
 _EARLY: Final = timedelta(minutes=10)
 """How far its clock may stand behind ours."""
 _CANDIDATES: Final = 200
@@ -43,7 +42,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {"use_lora": True}
 _DOCS = "https://docs.oxen.ai/fine-tuning-api"
 
 
-class Options(AccountOptions):
+class OxenOptions(AccountOptions):
     """`[providers.NAME]` of Oxen: one account is one repository."""
 
     api_key: SecretRef | None = None
@@ -110,8 +109,10 @@ class Oxen(Provider):
     base_url = "https://hub.oxen.ai"
     docs = f"{_DOCS}/fine_tunes/create-a-fine-tune-job"
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("OXEN_API_KEY",)}
-    Options = Options
+    Options = OxenOptions
     Spec = Spec
+    options: OxenOptions
+    identity_fields = ("resource", "base_model", "script_type", "training_params")
     status_map: ClassVar[Mapping[str, Status]] = {
         "created": Status.QUEUED,
         "tokenizing": Status.QUEUED,
@@ -132,16 +133,9 @@ class Oxen(Provider):
     steps = ("run",)
     drafts = frozenset({"created", "tokenizing"})
 
-    def __init__(self, http: Http, options: AccountOptions, secrets: SecretResolver) -> None:
-        super().__init__(http, options, secrets)
-        if not isinstance(options, Options):
-            raise TypeError("not the options of Oxen")
-        self._path = f"/api/repos/{options.namespace}/{options.repo}/fine_tunes"
-
-    @classmethod
-    def identity(cls, spec: JsonObject) -> Mapping[str, Any]:
-        """Return the data, the base model and how it is trained."""
-        return {key: spec[key] for key in _WORK if key in spec}
+    @property
+    def _path(self) -> str:
+        return f"/api/repos/{self.options.namespace}/{self.options.repo}/fine_tunes"
 
     @classmethod
     def matches(cls, run: Run, snapshot: Snapshot) -> bool:
@@ -166,7 +160,7 @@ class Oxen(Provider):
         """Make the draft, which trains nothing yet."""
         reply = await self.http.call("POST", self._path, json=run.spec, creating=True, expect=(200, 201))
         with after_create():
-            return _job(reply.payload)
+            return self._job(reply.payload)
 
     async def list(self, cursor: str | None = None) -> Page:
         """Read page number `cursor`, newest first."""
@@ -174,7 +168,7 @@ class Oxen(Provider):
         params: dict[str, str | int] = {"page": page, "page_size": _SIZE, "sort": "newest"}
         reply = await self.http.call("GET", self._path, params=params, endpoint=True)
         rows = records(record(reply.payload, "the page").get("fine_tunes"), "fine_tunes")
-        items = tuple(map(_snapshot, rows))
+        items = tuple(map(self._snapshot, rows))
         return Page(items=items, next=str(page + 1) if _may_go_on(len(items)) else None)
 
     async def find(self, run: Run, listed: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
@@ -192,8 +186,8 @@ class Oxen(Provider):
 
     async def get(self, remote_id: str) -> Snapshot:
         """Read one in full."""
-        reply = await self.http.call("GET", f"{self._path}/{remote_id}")
-        return asked_for(_job(reply.payload), remote_id)
+        reply = await self.http.call("GET", f"{self._path}/{segment(remote_id)}")
+        return asked_for(self._job(reply.payload), remote_id)
 
     async def step(self, name: str, run: Run) -> Snapshot | None:
         """Start the draft, unless it is under way already: what a second `run` does is not documented."""
@@ -203,29 +197,44 @@ class Oxen(Provider):
         if before.provider_status not in self.drafts:
             return before
         try:
-            reply = await self.http.call("POST", f"{self._path}/{run.remote_id}/actions/run")
+            reply = await self.http.call("POST", f"{self._path}/{segment(run.remote_id)}/actions/run")
         except Rejected:
             after = await self.get(run.remote_id)
             if after.provider_status in self.drafts:
                 raise
             return after
-        return _job(reply.payload)
+        return self._job(reply.payload)
 
     async def cancel(self, remote_id: str) -> None:
         """Stop it."""
-        await self.http.call("POST", f"{self._path}/{remote_id}/actions/stop")
+        await self.http.call("POST", f"{self._path}/{segment(remote_id)}/actions/stop")
 
     async def delete(self, remote_id: str) -> None:
         """Delete it."""
-        await self.http.call("DELETE", f"{self._path}/{remote_id}", expect=range(200, 300))
+        await self.http.call("DELETE", f"{self._path}/{segment(remote_id)}", expect=range(200, 300))
 
     async def result(self, snapshot: Snapshot) -> JsonObject | None:
         """Return what the job reports as made, else its id."""
-        reply = await self.http.call("GET", f"{self._path}/{snapshot.remote_id}")
+        reply = await self.http.call("GET", f"{self._path}/{segment(snapshot.remote_id)}")
         job = record(record(reply.payload, "the answer").get("fine_tune"), "fine_tune")
         made = {key: _place(job.get(key)) for key in ("deployed_model", "output_resource")}
         extras = {key: value for key, value in made.items() if value}
         return {"model": next(iter(extras.values()), snapshot.remote_id), **extras}
+
+    def _job(self, payload: Any) -> Snapshot:
+        # The envelope has a `status` too, which is the request's and not the job's.
+        return self._snapshot(record(record(payload, "the answer").get("fine_tune"), "fine_tune"))
+
+    def _snapshot(self, item: Mapping[str, Any]) -> Snapshot:
+        shown = {**item, "resource": _place(item["resource"])} if item.get("resource") is not None else item
+        return self.snapshot(
+            shown,
+            remote_id=remote_id(item.get("id")),
+            word=word(item, "status"),
+            name=maybe_text(item, "name"),
+            created_at=moment(item.get("created_at"), item.get("inserted_at")),
+            message=maybe_text(item, "error"),
+        )
 
 
 def _may_go_on(count: int) -> bool:
@@ -234,27 +243,6 @@ def _may_go_on(count: int) -> bool:
     The largest page size is not documented: a round number below ours may be the server's own limit.
     """
     return count >= _SIZE or (count > 0 and (count % 10 == 0 or count == 25))
-
-
-def _job(payload: Any) -> Snapshot:
-    # The envelope has a `status` too, which is the request's and not the job's.
-    return _snapshot(record(record(payload, "the answer").get("fine_tune"), "fine_tune"))
-
-
-def _snapshot(item: Mapping[str, Any]) -> Snapshot:
-    said = word(item, "status")
-    identity = {key: item[key] for key in _WORK if item.get(key) is not None}
-    if "resource" in identity:
-        identity["resource"] = _place(identity["resource"])
-    return Snapshot(
-        remote_id=remote_id(item.get("id")),
-        status=Oxen.status_map.get(said),
-        provider_status=said,
-        identity=identity,
-        created_at=moment(item.get("created_at"), item.get("inserted_at")),
-        message=clean(maybe_text(item, "error")) or None,
-        name=clean(maybe_text(item, "name")) or None,
-    )
 
 
 def _place(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from orchestrator.config.manifest import AccountOptions
 from orchestrator.config.secret import Secret
 from orchestrator.errors import Denied
-from orchestrator.providers._http import DEADLINE, UPLOAD_DEADLINE, Http, quiet_loggers
+from orchestrator.providers._http import DEADLINE, UPLOAD_DEADLINE, Http
 from orchestrator.providers._limit import Limiter
 from orchestrator.providers.base import Provider, SecretResolver
 
@@ -35,27 +35,26 @@ async def open_provider(
 
     Raises `Denied` where a credential is missing, does not resolve, or could not stand in a header.
     """
-    quiet_loggers()
     given = {key: value for key in kind.credentials if (value := getattr(options, key)) is not None}
     found = {
         key: Secret(value) if isinstance(value, str) else await secrets.resolve(value)
         for key, value in given.items()
     }
     try:
-        headers = kind.headers(options, found)
+        auth = kind.auth(options, found)
     except Denied:  # what the table leaves out may be in the environment
         found = {
             key: Secret(value)
             for key, names in kind.credentials.items()
             if (value := next(filter(None, map(secrets.env.get, names)), None))
         } | found
-        headers = kind.headers(options, found)
-    if not all(value.isascii() and value.isprintable() for value in headers.values()):
-        raise Denied("a credential contains characters that are not allowed in an HTTP header")
+        auth = kind.auth(options, found)
     http = Http(
         options.base_url or kind.base_url,
-        headers,
+        auth,
         Limiter(options.requests_per_second or PER_SECOND),
+        headers=kind.headers,
+        refusals=kind.refusals,
         deadline=deadline,
         upload_deadline=upload_deadline,
     )

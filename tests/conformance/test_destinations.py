@@ -9,7 +9,7 @@ import certifi
 import pytest
 
 from orchestrator.errors import NotSent, ProviderError, Transient, Unclear
-from orchestrator.providers._http import _tls
+from orchestrator.net.tls import trust
 from orchestrator.providers.base import Provider, SecretResolver
 from orchestrator.providers.registry import open_provider, registry
 
@@ -27,9 +27,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     trusted = certificates(made)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(certifi, "where", lambda: str(trusted))
-        _tls.cache_clear()
+        trust.cache_clear()
         yield made
-    _tls.cache_clear()
+    trust.cache_clear()
 
 
 @asynccontextmanager

@@ -9,14 +9,12 @@ from hypothesis import strategies as st
 
 from orchestrator.core.delivery import (
     LONGEST_WAIT,
-    MESSAGE_CAP,
     SCHEDULE,
     Delivery,
     DeliveryState,
     Finished,
     Route,
     body,
-    clean,
     fan_out,
     next_try,
     refusal,
@@ -28,6 +26,7 @@ from orchestrator.core.delivery import (
 from orchestrator.core.event import DEFAULT_EVENTS, Event, EventType
 from orchestrator.core.receiver import Attempt
 from orchestrator.core.run import Run, Status
+from orchestrator.core.text import clean
 from orchestrator.core.transition import finish
 
 from .make import NOW, a_route, a_run
@@ -224,7 +223,7 @@ def test_nobody_to_tell_makes_nothing() -> None:
 def test_a_long_message_is_cut_and_nothing_in_it_moves_a_cursor(message: str) -> None:
     event, run = a_success()
     told = json.loads(body(replace(event, message=message), run))["data"]["message"]
-    assert (told or "") == clean(message)[:MESSAGE_CAP]
+    assert (told or "") == clean(message)
 
 
 def test_what_terminals_heed_is_gone() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import anyio
+import httpx
 import sqlalchemy as sa
 
 from orchestrator import crashpoint
@@ -154,8 +155,8 @@ class Scripted(Provider):
     world: ClassVar[World]
 
     @classmethod
-    def headers(cls, options: AccountOptions, secrets: Mapping[str, Any]) -> Mapping[str, str]:
-        return {}
+    def auth(cls, options: AccountOptions, secrets: Mapping[str, Any]) -> httpx.Auth:
+        return httpx.Auth()
 
     @classmethod
     def identity(cls, spec: JsonObject) -> Mapping[str, Any]:

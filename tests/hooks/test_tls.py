@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.core.delivery import Delivery
 from orchestrator.errors import HookError
-from orchestrator.hooks._post import trust
 from orchestrator.hooks.webhook import Webhook, WebhookOptions
+from orchestrator.net.tls import trust
 
 from .conftest import NOW
 from .receiver import Receiver, receiving

@@ -14,9 +14,8 @@ from standardwebhooks import Webhook as Verifier
 
 from orchestrator.core.delivery import Delivery
 from orchestrator.errors import HookError, HookGone
-from orchestrator.hooks import _post
-from orchestrator.hooks._address import Resolver, lookup
-from orchestrator.hooks.webhook import Webhook, WebhookOptions, make_secret
+from orchestrator.hooks.webhook import READ, Webhook, WebhookOptions, make_secret
+from orchestrator.net.address import Resolver, lookup
 
 from .conftest import NOW
 from .receiver import Answer, Receiver, receiving, reply, reset, vanish
@@ -198,7 +197,7 @@ async def test_little_of_a_large_reply_is_read(
     receiver.answer = reply(500, b"y" * 3_000_000)
     with pytest.raises(HookError):
         await make().send(delivery)
-    assert read == [_post.READ]
+    assert read == [READ]
 
 
 async def test_a_gzip_bomb_stays_packed(make: Make, receiver: Receiver, delivery: Delivery) -> None:

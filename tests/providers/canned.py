@@ -10,6 +10,7 @@ from anyio.abc import Listener, SocketAttribute, SocketStream
 from orchestrator.config.secret import Secret
 from orchestrator.providers._http import Http
 from orchestrator.providers._limit import Limiter
+from orchestrator.providers.auth import Bearer
 
 KEY = "canary/key+0123456789"
 Secret(KEY)  # as a resolved credential would be, it is hidden from now on
@@ -79,8 +80,7 @@ async def canned(answer: bytes | Respond) -> AsyncIterator[Canned]:
 @asynccontextmanager
 async def http(url: str, *, deadline: float = 5.0, per_second: float = 100_000.0) -> AsyncIterator[Http]:
     """Open a client with the canary as its key."""
-    headers = {"Authorization": f"Bearer {KEY}"}
-    found = Http(url, headers, Limiter(per_second), deadline=deadline)
+    found = Http(url, Bearer(Secret(KEY)), Limiter(per_second), deadline=deadline)
     try:
         yield found
     finally:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are no dependency
@@ -210,21 +211,30 @@ async def test_a_reference_that_leads_nowhere_is_denied(tmp_path: Path) -> None:
 
 
 async def test_a_key_that_no_header_can_carry_is_denied(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("two\nlines")
+    (tmp_path / "key").write_text("broken-canary\nkey-in-two")
     (tmp_path / "key").chmod(0o600)
     with pytest.raises(Denied) as caught:
         await opened("cartesia", "http://127.0.0.1:9", tmp_path, api_key={"file": "key"})
-    assert "lines" not in caught.value.message
+    assert "canary" not in caught.value.message
+
+
+def headers_of(auth: httpx.Auth) -> Mapping[str, str]:
+    """Return what an auth adds to a request."""
+    request = httpx.Request("GET", "http://127.0.0.1/")
+    before = set(request.headers)
+    [sent] = auth.sync_auth_flow(request)
+    return {name: value for name, value in sent.headers.items() if name not in before}
 
 
 def test_cloudflare_takes_a_token_or_both_others() -> None:
     cls = registry()["cloudflare"]
     options = cls.Options.model_validate({"kind": "cloudflare", **TABLES["cloudflare"]})
     both = {"email": Secret("a@b.c"), "api_key": Secret("k")}
-    assert cls.headers(options, both) == {"X-Auth-Email": "a@b.c", "X-Auth-Key": "k"}
-    assert cls.headers(options, {**both, "api_token": Secret("t")}) == {"Authorization": "Bearer t"}
+    assert headers_of(cls.auth(options, both)) == {"x-auth-email": "a@b.c", "x-auth-key": "k"}
+    token = cls.auth(options, {**both, "api_token": Secret("t")})
+    assert headers_of(token) == {"authorization": "Bearer t"}
     with pytest.raises(Denied):
-        cls.headers(options, {"email": Secret("a@b.c")})
+        cls.auth(options, {"email": Secret("a@b.c")})
 
 
 async def test_what_the_table_says_goes_before_the_environment(

@@ -26,7 +26,8 @@ from orchestrator.errors import (
     Transient,
     Unclear,
 )
-from orchestrator.providers._http import Http, quiet_loggers
+from orchestrator.net.exchange import quiet_loggers
+from orchestrator.providers._http import Http
 
 from .canned import KEY, address, canned, http, reply
 

@@ -1,9 +1,8 @@
-"""Bounded, strict reading, and the waits that answers ask for."""
+"""Bounded, strict reading, and the rate limit of an account."""
 
 import contextlib
 import json
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.config.manifest import AccountOptions
+from orchestrator.core.text import clean
 from orchestrator.errors import Misread
-from orchestrator.net.text import clean
 from orchestrator.providers import _read
 from orchestrator.providers._http import DEADLINE
 from orchestrator.providers._limit import Limiter
-from orchestrator.providers._meaning import LONGEST_WAIT, quota_wait, retry_after
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -73,7 +71,12 @@ def test_an_id_that_goes_into_no_path(value: object) -> None:
         ("0001-01-01T00:00:00+23:59", None),
         ("soon", None),
         (None, None),
-        (1795262400, None),
+        (1795262400, datetime(2026, 11, 21, 12, tzinfo=UTC)),
+        (1795262400.5, datetime(2026, 11, 21, 12, 0, 0, 500000, tzinfo=UTC)),
+        (10**18, None),
+        (-1, None),
+        (0, None),
+        (True, None),
     ],
 )
 def test_a_moment(value: object, found: datetime | None) -> None:
@@ -82,59 +85,6 @@ def test_a_moment(value: object, found: datetime | None) -> None:
 
 def test_the_first_moment_that_is_one_counts() -> None:
     assert _read.moment(None, "2026-11-21T12:00:00Z") == datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-DATE = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("0", 0.0),
-        ("7", 7.0),
-        (" 30 ", 30.0),
-        ("9" * 5000, LONGEST_WAIT),
-        ("-1", None),
-        ("1.5", None),
-        ("nan", None),
-        ("inf", None),
-        ("٣", None),
-        ("", None),
-        ("soon", None),
-        (format_datetime(DATE + timedelta(seconds=60), usegmt=True), 60.0),
-        (format_datetime(DATE - timedelta(seconds=60), usegmt=True), None),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_WAIT),
-        ("Fri, 99 Foo 2026 99:99:99 GMT", None),
-    ],
-)
-def test_retry_after(value: str, seconds: float | None) -> None:
-    assert retry_after({"retry-after": value, "date": format_datetime(DATE, usegmt=True)}) == seconds
-
-
-def test_retry_after_without_the_providers_clock() -> None:
-    soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
-    assert retry_after({"retry-after": soon}) == pytest.approx(3600, abs=120)
-    assert retry_after({}) is None
-
-
-@given(st.text())
-def test_any_header_is_survived(value: str) -> None:
-    for found in (retry_after({"retry-after": value}), quota_wait({"ratelimit": value})):
-        assert found is None or 0 <= found <= LONGEST_WAIT
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ('"default";r=50;t=30', 0),
-        ('"default";r=0;t=30', 30),
-        ('"a";r=0;t=5, "b";r=0;t=9', 9),
-        ("", 0),
-        ('"default";r=0;t=999999999', LONGEST_WAIT),
-    ],
-)
-def test_quota(value: str, seconds: float) -> None:
-    assert quota_wait({"ratelimit": value}) == seconds
 
 
 class Clock:

@@ -1,16 +1,22 @@
-"""Which addresses a webhook may reach: looked up at every attempt, all checked, then dialled as checked."""
+"""Which addresses may be reached where others choose the host: looked up each time, checked, then dialled.
 
+A request goes to the address that was checked, with the host's name in its head and its TLS handshake.
+"""
+
+import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import anyio
-
-from orchestrator.errors import HookError
+import httpx
 
 Address = IPv4Address | IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """From a host and a port to its addresses, the best first; raises OSError."""
+Content = bytes | AsyncIterator[bytes] | None
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 
 MOST_ADDRESSES = 3
 """How many are dialled before it counts as no connection."""
@@ -55,7 +61,7 @@ _ISATAP = 0x00005EFE
 
 
 def denial(text: str, *, private: bool = False) -> str | None:
-    """Say why a webhook may not reach the address `text`, or None where it may."""
+    """Say why the address `text` may not be reached, or None where it may."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -94,17 +100,80 @@ async def lookup(host: str, port: int) -> Sequence[str]:
     return tuple(dict.fromkeys(str(place[0]) for *_, place in found))
 
 
+def place_of(url: str) -> httpx.URL:
+    """Read a URL to send to; raises ValueError, which never shows it: there may be a token in it."""
+    try:
+        place = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError, TypeError):
+        raise ValueError("not a URL") from None
+    if place.scheme not in ("http", "https"):
+        raise ValueError("starts with neither https:// nor http://")
+    if place.userinfo:
+        raise ValueError("contains a user name or password, which are not sent")
+    if not _HOST.fullmatch(place.raw_host.decode("ascii")):
+        raise ValueError("has no host, or an invalid one")
+    if place.port is not None and not 0 < place.port < 65536:
+        raise ValueError("has an invalid port")
+    return place
+
+
+def host_of(place: httpx.URL) -> str:
+    """Return the host's name as it is compared and looked up."""
+    return place.raw_host.decode("ascii").lower().rstrip(".")
+
+
+def port_of(place: httpx.URL) -> int:
+    """Return the port, said or meant."""
+    return place.port or (443 if place.scheme == "https" else 80)
+
+
+class Unreachable(Exception):
+    """A host has no address, or one that may not be reached; the text says which."""
+
+    def __init__(self, message: str, *, denied: bool) -> None:
+        super().__init__(message)
+        self.denied = denied
+
+
 async def checked(host: str, port: int, resolve: Resolver, *, private: bool) -> Sequence[str]:
     """Return addresses of `host` that may be dialled; one that may not spoils them all."""
     try:
         addresses = await resolve(host, port)
     except (OSError, UnicodeError) as error:
-        raise HookError(f"not sent: {host} has no address ({error})", down=True) from error
+        raise Unreachable(f"{host} has no address ({error})", denied=False) from error
     if not addresses:
-        raise HookError(f"not sent: {host} has no address", down=True)
+        raise Unreachable(f"{host} has no address", denied=False)
     for address in addresses:
         if reason := denial(address, private=private):
-            hint = None if private else f'allow_private = ["{host}"] in its table, if that is intended'
             what = reason if address == host else f"{address} ({reason})"
-            raise HookError(f"not sent: {host} is {what}", hint=hint)
+            raise Unreachable(f"{host} is {what}", denied=True)
     return addresses[:MOST_ADDRESSES]
+
+
+class Dialled:
+    """Requests to one URL, each to an address of its host."""
+
+    def __init__(self, url: httpx.URL) -> None:
+        self._url = url
+        self._head = {"host": url.netloc.decode("ascii")}
+        self._name = url.raw_host.decode("ascii").rstrip(".")
+        self._last: tuple[str, httpx.URL] | None = None
+
+    def requests(
+        self, method: str, addresses: Sequence[str], headers: Mapping[str, str], content: Content
+    ) -> Iterator[httpx.Request]:
+        """Yield the same request to each of `addresses`."""
+        for address in addresses:
+            yield httpx.Request(
+                method,
+                self._at(address),
+                headers={**self._head, **headers},
+                content=content,
+                extensions={"sni_hostname": self._name},
+            )
+
+    def _at(self, address: str) -> httpx.URL:
+        # Kept for the last address alone: it seldom changes, and making one costs 0.1 ms.
+        if self._last is None or self._last[0] != address:
+            self._last = address, self._url.copy_with(host=address)
+        return self._last[1]

@@ -1,0 +1,129 @@
+"""How a request shows whose it is: each kind an `httpx.Auth`, asked anew for every request.
+
+An auth changes the request that it is given, and may first make others, for an access token. It never
+makes the request twice: a refused create is for the worker to judge, and a credential is renewed before
+it ends rather than after a refusal.
+"""
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import anyio
+import httpx
+
+from orchestrator.config.secret import Secret
+from orchestrator.errors import Denied, Misread, NotSent, ProviderError
+from orchestrator.net.redaction import shown
+from orchestrator.net.retry_after import retry_after
+from orchestrator.providers._read import error_text, parse
+
+EARLY: Final = timedelta(minutes=2)
+"""How long before its end an access token is renewed: a request may be under way for a while."""
+SHORT: Final = timedelta(minutes=5)
+"""How long an access token lasts whose end is not told."""
+HELD: Final = 4
+"""Access tokens that are still hidden in texts; older ones have ended and open nothing."""
+
+
+class Headers(httpx.Auth):
+    """Sends credentials as they are, in headers of their own."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            raise Denied("a credential contains characters that are not allowed in an HTTP header")
+        self.headers = dict(headers)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the headers."""
+        request.headers.update(self.headers)
+        yield request
+
+
+class Bearer(Headers):
+    """Sends a token in `Authorization`."""
+
+    def __init__(self, token: Secret) -> None:
+        super().__init__({"Authorization": f"Bearer {token.reveal()}"})
+
+
+class Signature(httpx.Auth):
+    """Signs the whole request, its body included, such as SigV4 does."""
+
+    requires_request_body = True
+
+    @abstractmethod
+    def signed(self, request: httpx.Request, now: datetime) -> Mapping[str, str]:
+        """Return the headers that prove the request: method, target as it is sent, headers and body."""
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the signature."""
+        request.headers.update(self.signed(request, datetime.now(UTC)))
+        yield request
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Token:
+    """An access token, and until when it is accepted."""
+
+    secret: Secret
+    ends_at: datetime
+
+
+@dataclass
+class AccessToken(httpx.Auth):
+    """Sends an access token that is fetched when it is first needed, and again shortly before it ends.
+
+    `ask` makes the request for one: an OAuth grant by a refresh token, a signed assertion or the like.
+    """
+
+    ask: Callable[[], httpx.Request]
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _token: Token | None = None
+    _lock: anyio.Lock = field(default_factory=anyio.Lock)
+    _held: deque[Secret] = field(default_factory=deque)
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Fetch a token where there is none that lasts, and add it."""
+        async with self._lock:
+            if self._token is None or self.clock() >= self._token.ends_at - EARLY:
+                response = yield self.ask()
+                self._token = self._hold(granted(response, self.clock()))
+            token = self._token
+        request.headers["Authorization"] = f"Bearer {token.secret.reveal()}"
+        yield request
+
+    def _hold(self, token: Token) -> Token:
+        self._held.append(token.secret)
+        if len(self._held) > HELD:
+            self._held.popleft().retire()
+        return token
+
+
+def granted(response: httpx.Response, now: datetime) -> Token:
+    """Read the answer of an OAuth token endpoint (RFC 6749 §5)."""
+    try:
+        payload = parse(response.content)
+    except Misread:
+        payload = None
+    if response.status_code != httpx.codes.OK:
+        said = shown(error_text(payload)) if response.status_code < 500 else ""
+        message = f"no access token: answered {response.status_code}{said and f': {said}'}"
+        kind: type[ProviderError] = NotSent
+        if response.status_code in (400, 401, 403):
+            kind = Denied
+        raise kind(message, code=response.status_code, retry_after=retry_after(response.headers))
+    match payload:
+        case {"access_token": str(value), **rest} if value.isascii() and value.isprintable() and value:
+            seconds = rest.get("expires_in", 300)
+            lasts = (
+                float(seconds)
+                if isinstance(seconds, int | float | str) and str(seconds).isdecimal()
+                else 300.0
+            )
+            return Token(secret=Secret(value), ends_at=now + timedelta(seconds=min(lasts, 86400.0)))
+        case _:
+            raise NotSent("no access token: the answer holds none")

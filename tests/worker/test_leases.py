@@ -1,6 +1,7 @@
 """Claims in real processes: a database that is away, a daemon that was killed, one that ended."""
 
 import json
+import resource
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -76,6 +77,30 @@ def test_a_database_that_was_away_during_an_upload_strands_nothing(place: Place,
     behind.open()
     eventually(lambda: place.job("lora")["status"] == "succeeded", "the second file", BEAT)
     assert f"pid {daemon.process.pid}" in why
+    assert daemon.stop() == 0
+    assert place.ledger().counts["cloudflare"] == 1
+
+
+ROOM = 16 * 1024
+"""Bytes that a file may have: enough for the log, not for the database nor for most of its journals."""
+
+
+def test_a_full_disk_during_an_upload_strands_nothing(place: Place) -> None:
+    place.adapter()
+    place.write(cloudflare("lora"), cartesia("voice", dataset="stuck-me"))
+    place("db", "upgrade")
+    place.fault("delay", operation="upload", seconds=1.5)
+    daemon = place.start("up")
+    place.until(lambda: uploading(place), "the upload")
+    pid = daemon.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (ROOM, before[1]))
+    failed = daemon.until("store.failed")
+    daemon.until("claims.owed")
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    eventually(lambda: place.job("lora")["status"] == "succeeded", "the second file", BEAT)
+    assert "free some space" in failed["hint"]
+    assert daemon.said("store.back")
     assert daemon.stop() == 0
     assert place.ledger().counts["cloudflare"] == 1
 

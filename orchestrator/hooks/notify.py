@@ -33,6 +33,8 @@ LONGEST: Final = 16_000
 LONGEST_TITLE: Final = 250
 RENDER: Final = timedelta(seconds=10)
 MOST_URLS: Final = 10
+THREADS: Final = 20
+"""As many as a hook sends at once."""
 LEAST_HIDDEN: Final = 6
 MISSING: Final = "needs apprise: pip install 'finetune-orchestrator[notify]'"
 _RENDERER: Final = Path(__file__).with_name("_render.py")
@@ -94,6 +96,8 @@ class Notify(Hook):
         super().__init__(options, root, now=now, env=env)
         self._urls = References(self.options.url, root, env)
         self._taken: dict[str, set[int]] = {}
+        # Threads of its own: a service that hangs takes none from anything else.
+        self._threads = anyio.CapacityLimiter(THREADS)
 
     @property
     def origin(self) -> str:
@@ -113,7 +117,7 @@ class Notify(Hook):
         """Raise `SecretError` or `HookError` where an address is missing, or no service is behind it."""
         self._installed()
         for secret in await self._urls.resolved():
-            wrong = await anyio.to_thread.run_sync(_problem, secret.reveal())
+            wrong = await anyio.to_thread.run_sync(_problem, secret.reveal(), limiter=self._threads)
             if wrong:
                 raise HookError(wrong, hint="https://appriseit.com/services lists what it knows")
 
@@ -141,7 +145,12 @@ class Notify(Hook):
         try:
             with anyio.fail_after(seconds + 5):
                 sent = await anyio.to_thread.run_sync(
-                    _send, secret.reveal(), message, seconds, abandon_on_cancel=True
+                    _send,
+                    secret.reveal(),
+                    message,
+                    seconds,
+                    abandon_on_cancel=True,
+                    limiter=self._threads,
                 )
         except TimeoutError as error:
             raise HookError(f"uncertain: no answer within {seconds:g} s", down=True) from error

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 import anyio
 import structlog
-from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
 from orchestrator import crashpoint
@@ -131,10 +130,6 @@ class AccountWorker:
         for start in range(0, len(ids), 500):
             ours |= (await self.store.work.bound(self.name, ids[start : start + 500])).keys()
         return tuple(item for item in listed if item.remote_id not in ours)
-
-    async def note(self, entry: Callable[[], None]) -> None:
-        """Write to the journal beside the loop, since the disk may be slow."""
-        await to_thread.run_sync(entry)
 
 
 def told(before: Run, after: Run) -> None:

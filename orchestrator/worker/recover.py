@@ -1,12 +1,11 @@
 """Looking up lost answers: the journal first, then a complete listing; a verdict only after the window."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
 import anyio
 import structlog
-from anyio import to_thread
 
 from orchestrator import crashpoint
 from orchestrator.config.manifest import AfterDoubt
@@ -15,7 +14,6 @@ from orchestrator.core.schedule import LATER_LOOKS, next_look, verdict_after
 from orchestrator.core.transition import Transition, doubt, look_again, retreat, stop_for_person
 from orchestrator.errors import LeaseLost
 from orchestrator.worker.account import AccountWorker
-from orchestrator.worker.journal import Entry
 from orchestrator.worker.match import bind_found, conflict, find_match
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
@@ -41,7 +39,7 @@ async def recover(worker: AccountWorker) -> int:
 
 async def _from_journal(worker: AccountWorker, claimed: Sequence[Run]) -> Sequence[Run]:
     """Bind what the journal answers; of the rest, what a crash left as submitting is in doubt from now on."""
-    journal: Mapping[str, Entry] = await to_thread.run_sync(worker.journal.read)
+    journal = await worker.journal.read()
     unanswered: list[Run] = []
     for run in claimed:
         entry = journal.get(run.id)

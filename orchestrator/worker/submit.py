@@ -25,7 +25,7 @@ from orchestrator.errors import (
 from orchestrator.store.claim import awake
 from orchestrator.store.work import claim_on
 from orchestrator.worker.account import AccountWorker, Step
-from orchestrator.worker.journal import Entry
+from orchestrator.worker.journal import Entry, Page
 from orchestrator.worker.match import (
     Match,
     bind_found,
@@ -89,6 +89,11 @@ async def _submit_one(worker: AccountWorker, run: Run, strangers: Sequence[Snaps
 
 
 async def _send(worker: AccountWorker, run: Run) -> None:
+    async with worker.journal.opened() as page:
+        await _send_once(worker, run, page)
+
+
+async def _send_once(worker: AccountWorker, run: Run, page: Page) -> None:
     ends = awake() + SEND_SECONDS
     sending = await _intend(worker, run)
     if sending is None:
@@ -119,7 +124,7 @@ async def _send(worker: AccountWorker, run: Run) -> None:
             await worker.leave(sending, partial(doubt, message="the program stopped during the request"))
         raise
     else:
-        await _bind(worker, sending, snapshot)
+        await _bind(worker, sending, snapshot, page)
 
 
 async def _refused(worker: AccountWorker, run: Run, error: Rejected) -> None:
@@ -162,7 +167,6 @@ async def _intend(worker: AccountWorker, run: Run) -> Run | None:
         crashpoint.reach("C08")
         return send(run, now)
 
-    await worker.note(worker.journal.writable)
     crashpoint.reach("C07")
     try:
         return await worker.move(run, step)
@@ -177,12 +181,12 @@ async def _intend(worker: AccountWorker, run: Run) -> Run | None:
         raise
 
 
-async def _bind(worker: AccountWorker, run: Run, snapshot: Snapshot) -> None:
+async def _bind(worker: AccountWorker, run: Run, snapshot: Snapshot, page: Page) -> None:
     """Write the provider's id down, first in the journal, then in the database until it takes it."""
     with anyio.CancelScope(shield=True):
         entry = Entry(run_id=run.id, remote_id=snapshot.remote_id, word=snapshot.provider_status)
         try:
-            await worker.note(lambda: worker.journal.append(entry))
+            await page.append(entry)
         except OSError as error:
             log.error("journal.failed", run=run.id, remote_id=snapshot.remote_id, error=str(error))
         crashpoint.reach("C20")

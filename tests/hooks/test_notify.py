@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from crowded import crowded
 from pydantic import ValidationError
 
 from orchestrator.core.delivery import Delivery
@@ -227,6 +228,14 @@ async def test_a_service_that_took_it_is_not_told_again(
         second.answer = reply(200)
         assert await hook.send(delivery) == "told JSON"
         assert (len(receiver.requests), len(second.requests)) == (1, 2)
+
+
+async def test_it_waits_for_no_thread_of_anything_else(
+    make: Make, receiver: Receiver, delivery: Delivery
+) -> None:
+    hook = make()
+    with crowded(), anyio.fail_after(20):
+        assert await hook.send(delivery) == "told JSON"
 
 
 @pytest.mark.parametrize("url", ["nonsense", "slack://x", "http://", "json://\x00"])

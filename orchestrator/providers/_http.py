@@ -24,7 +24,7 @@ HEADERS: Final = {
     "Accept-Encoding": "gzip",
     "User-Agent": "finetune-orchestrator",
 }
-Params = Mapping[str, str | int] | Sequence[tuple[str, str | int]]
+Params = Mapping[str, str | int] | Sequence[tuple[str, str]]
 """A query; a sequence where a key is repeated."""
 
 

@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from orchestrator.config.url import is_loopback
 from orchestrator.core.job import Input
-from orchestrator.errors import Misread, NotSent, Rejected
+from orchestrator.errors import Denied, Misread, NotSent, Rejected, Transient
 from orchestrator.net.address import Dialled, Unreachable, checked, host_of, lookup, place_of, port_of
 from orchestrator.net.exchange import CONNECT_SECONDS, Connections
 from orchestrator.net.tls import trust, trust_nobody
@@ -90,6 +90,8 @@ async def put(
     try:
         requests = tuple(Dialled(place).requests("PUT", addresses, sent, _chunks(file, size)))
         return http.judged(await exchanged(connections, requests, call), call)
+    except Denied as error:  # the signed address has ended: no word on the account's credentials
+        raise Transient(error.message, code=error.code, retry_after=error.retry_after) from error
     finally:
         await connections.aclose()
 

@@ -8,10 +8,12 @@ import json
 import logging
 import socket
 import traceback
+from collections.abc import Generator
 from functools import partial
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from orchestrator.errors import (
@@ -27,7 +29,8 @@ from orchestrator.errors import (
     Unclear,
 )
 from orchestrator.net.exchange import quiet_loggers
-from orchestrator.providers._http import Http
+from orchestrator.providers._http import Call, Http, exchanged
+from orchestrator.providers._limit import Limiter
 
 from .canned import KEY, address, canned, http, reply
 
@@ -354,3 +357,42 @@ async def test_what_may_leave_no_more_is_not_sent() -> None:
             with pytest.raises(NotSent, match="stood still"):
                 await client.call("POST", "/x", json={}, creating=creating)
     assert [request[:4] for request in server.requests] == [b"GET "]
+
+
+class Again(httpx.Auth):
+    """Makes the request a second time where it is refused."""
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        response = yield request
+        if response.status_code == 401:
+            yield request
+
+
+async def test_no_auth_sends_twice_what_changes_something() -> None:
+    async with canned(reply(401)) as server:
+        client = Http(server.url, Again(), Limiter(1000))
+        for method, times in (("POST", 1), ("DELETE", 1), ("GET", 2)):
+            server.requests.clear()
+            with pytest.raises(Denied):
+                await client.call(method, "/x", creating=method == "POST")
+            assert len(server.requests) == times
+        await client.close()
+
+
+async def test_a_deadline_that_ends_a_connection_attempt_proves_that_nothing_left() -> None:
+    with socket.socket() as door, contextlib.ExitStack() as held:
+        door.bind(("127.0.0.1", 0))
+        door.listen(0)
+        for _ in range(4):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(door.getsockname())
+        url = f"http://127.0.0.1:{door.getsockname()[1]}"
+        async with http(url) as client:
+            with anyio.fail_after(2):
+                for creating in (False, True):
+                    call = Call(
+                        name="x", expect=(200,), ends=anyio.current_time() + 0.1, connect=5, creating=creating
+                    )
+                    with pytest.raises(NotSent):
+                        await exchanged(client._connections, [httpx.Request("GET", url)], call)

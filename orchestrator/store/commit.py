@@ -20,6 +20,17 @@ CHANNEL: Final = "orchestrator"
 """The channel on which PostgreSQL tells of commits; the payload is the project."""
 
 _UNTIL = sa.bindparam("v_lease_until", type_=UTCDateTime)
+_CANCEL_SENT = sa.case(
+    (
+        sa.and_(
+            sa.bindparam("b_sent", type_=sa.Boolean),
+            sa.func.coalesce(runs.c.cancel, "") == sa.bindparam("b_cancel", type_=sa.Text),
+        ),
+        sa.bindparam("v_cancel_sent", type_=sa.Boolean),
+    ),
+    else_=runs.c.cancel_sent,
+)
+"""Only what was asked for when the run was read can have been sent: a person may ask for more meanwhile."""
 _LEASE = sa.case((runs.c.lease_until > _UNTIL, runs.c.lease_until), else_=_UNTIL)
 """A commit gives a claim back or makes it longer: it may have been renewed since the run was read."""
 
@@ -52,7 +63,10 @@ def commit(tx: Tx, project: str, transitions: Sequence[Transition], routing: Rou
             runs.c.sequence == sa.bindparam("b_sequence"),
             runs.c.status == sa.bindparam("b_status"),
         )
-        .values({name: sa.bindparam(f"v_{name}") for name in COMMITTED} | {"lease_until": _LEASE})
+        .values(
+            {name: sa.bindparam(f"v_{name}") for name in COMMITTED}
+            | {"lease_until": _LEASE, "cancel_sent": _CANCEL_SENT}
+        )
     )
     # In the order of their ids, as all do that lock several: two commits never wait for each other.
     rows = sorted(map(_parameters, transitions), key=lambda row: str(row["b_id"]))
@@ -99,6 +113,8 @@ def _parameters(transition: Transition) -> dict[str, Any]:
         "b_epoch": before.epoch,
         "b_sequence": before.sequence,
         "b_status": before.status,
+        "b_cancel": before.cancel or "",
+        "b_sent": before.cancel_sent is not transition.run.cancel_sent,
     }
 
 

@@ -28,6 +28,6 @@ async def test_a_deletion_that_is_asked_for_during_a_cancellation_is_sent_as_wel
                     await anyio.lowlevel.checkpoint()
                 await watched.store.decisions.cancel(run, "delete", watched.engine.routing)
             await watched.engine.round("oxen")
-            assert watched.asked.count("cancel") == watched.asked.count("delete") == 1
+            assert watched.asked.count("delete") == 1  # the refused cancellation is in no ledger
             (row,) = await watched.rows()
             assert (row["status"], row["message"]) == ("cancelled", "deleted at the provider")

@@ -1,14 +1,14 @@
 """What an account has to do, in one read: so that a quiet round writes nothing and asks nobody."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator.core.run import FINAL, OPEN, Reason, Status
 from orchestrator.store.database import Database, Tx
-from orchestrator.store.tables import OPEN_THERE, WANTED, accounts, runs
+from orchestrator.store.tables import OPEN_THERE, WANTED, UTCDateTime, accounts, runs
 from orchestrator.store.work import to_call
 
 ACCOUNT = sa.bindparam("account", type_=sa.Text)
@@ -19,13 +19,16 @@ STANDING = (
     accounts.c.owner,
     accounts.c.lease_until,
 )
+ALWAYS = sa.literal(datetime(1970, 1, 1, tzinfo=UTC), UTCDateTime)
+"""Since when a row is due that waits for nothing."""
 DUE = sa.case(
     # A row that is claimed is not due before its lease ends.
     (
         sa.and_(runs.c.lease_until.is_not(None), runs.c.lease_until > runs.c.due_at),
         runs.c.lease_until,
     ),
-    (runs.c.due_at.is_(None), sa.func.coalesce(runs.c.lease_until, runs.c.updated_at)),
+    # Not by a time that was once noted: the clock may have been put back since.
+    (runs.c.due_at.is_(None), sa.func.coalesce(runs.c.lease_until, ALWAYS)),
     else_=runs.c.due_at,
 )
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from orchestrator.core.delivery import LONGEST_WAIT
 from orchestrator.core.receiver import LONGEST_REST
-from orchestrator.core.run import FINAL
+from orchestrator.core.run import FINAL, Status
 from orchestrator.core.schedule import LONGEST_ASKED, LONGEST_BACKOFF, LONGEST_DELAY
 from orchestrator.store.claim import awake
 from orchestrator.store.commit import lock, notify
@@ -17,6 +17,8 @@ from orchestrator.store.tables import accounts, daemons, deliveries, origins, ru
 
 NOTICED: Final = 2.0
 """Seconds; less than that is the jitter of a slow answer, or a clock that is only slewed."""
+
+UNSURE: Final = (Status.SUBMITTING, Status.IN_DOUBT)
 
 
 class Clocks:
@@ -107,6 +109,8 @@ class _Late:
     def rows(self) -> list[tuple[sa.Table, list[Any], str]]:
         """Return conditions on each table but the accounts, and the column that puts a row off."""
         run = [runs.c.status.not_in(FINAL), runs.c.due_at > self._after(LONGEST_DELAY)]
+        # The window in which its answer is looked for begins anew, since it cannot have been sent later.
+        sent = [runs.c.status.in_(UNSURE), runs.c.sent_at > self._now + timedelta(seconds=NOTICED)]
         # One that was never tried is due from the start, unless its state must last first.
         untried = sa.and_(deliveries.c.attempts == 0, deliveries.c.last_error.is_(None))
         too_late = sa.or_(
@@ -117,6 +121,7 @@ class _Late:
         origin = [origins.c.open_until > self._after(LONGEST_REST)]
         return [
             (runs, [runs.c.project == self._project, *run], "due_at"),
+            (runs, [runs.c.project == self._project, *sent], "sent_at"),
             (deliveries, [deliveries.c.project == self._project, *delivery], "due_at"),
             (origins, [origins.c.project == self._project, *origin], "open_until"),
         ]

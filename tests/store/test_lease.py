@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from core.make import NOW, a_job, a_run
 
-from orchestrator.core.run import Status
+from orchestrator.core.run import Reason, Status
 from orchestrator.core.schedule import LONGEST_BACKOFF, LONGEST_DELAY
 from orchestrator.core.transition import finish
 from orchestrator.errors import LeaseLost
@@ -165,4 +165,16 @@ async def test_what_a_clock_that_was_put_back_put_off_is_due(store: Store, clock
     clock.forward(-MINUTE)  # which is known now: a daemon was seen in times to come
     assert await store.times.mend() == 4
     assert (await store.accounts.claim("oxen")) is not None
+    assert await store.times.mend() == 0
+
+
+async def test_what_was_sent_before_a_clock_was_put_back_is_looked_for_no_longer_than_otherwise(
+    store: Store, clock: Clock
+) -> None:
+    unsure = a_run(status=Status.IN_DOUBT, reason=Reason.LOOKING, sent_at=NOW)
+    known = a_run(a_job("known"), status=Status.RUNNING, sent_at=NOW)
+    await put(store, unsure, known)
+    clock.forward(-HOUR)
+    await store.times.mend()
+    assert [(await stored(store, run)).sent_at for run in (unsure, known)] == [clock.now, NOW]
     assert await store.times.mend() == 0

@@ -17,6 +17,7 @@ from orchestrator.core.text import clean
 from orchestrator.errors import Denied, Misread, ProviderError, SecretError
 from orchestrator.providers._http import Http
 from orchestrator.providers.auth import Bearer
+from orchestrator.providers.request import Request, typed
 
 T = TypeVar("T")
 
@@ -140,7 +141,7 @@ class Provider(ABC):
         return {path: value for path, value in found if value is not None}
 
     @abstractmethod
-    async def create(self, run: Run) -> Snapshot:
+    async def create(self, request: Request[Any]) -> Snapshot:
         """Send the one request that makes it; any other error than those of a refusal means in doubt."""
 
     @abstractmethod
@@ -181,20 +182,23 @@ class Provider(ABC):
         """Return what inference needs, `model` first; None where it is not there yet."""
         return {"model": snapshot.remote_id}
 
-    async def revealed(self, spec: JsonObject) -> JsonObject:
-        """Copy `spec` with its secret references resolved, for the one request that carries them."""
-        for path in self.Spec.secrets:
-            spec = await self._reveal(spec, path.split("."))
-        return spec
+    async def request(self, run: Run) -> Request[Any]:
+        """Resolve `run` into what `create` takes; raises `Denied` where a secret leads nowhere.
 
-    async def _reveal(self, spec: JsonObject, path: Sequence[str]) -> JsonObject:
-        key, *rest = path
-        if spec.get(key) is None:
-            return spec
-        if rest:
-            return {**spec, key: await self._reveal(spec[key], rest)}
-        secret = await self.secrets.resolve(SecretRef.model_validate(spec[key]))
-        return {**spec, key: secret.reveal()}
+        Raises `Rejected` where its spec, stored by an older release, is not one of this release.
+        """
+        return Request(
+            job=run.job,
+            attempt=run.attempt,
+            marker=run.marker,
+            spec=typed(self.Spec, run.spec),
+            inputs=run.inputs,
+            secrets={
+                path: await self.secrets.resolve(SecretRef.model_validate(reference))
+                for path in self.Spec.secrets
+                if (reference := _at(run.spec, path)) is not None
+            },
+        )
 
     def snapshot(
         self,

@@ -5,15 +5,15 @@ from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
-from orchestrator.config import manifest
-from orchestrator.config.manifest import AccountOptions
+from orchestrator.config.manifest import AccountOptions, Spec
 from orchestrator.config.secret import SecretRef
 from orchestrator.core.job import JsonObject
-from orchestrator.core.run import Run, Snapshot, Status
+from orchestrator.core.run import Snapshot, Status
 from orchestrator.errors import Misread, Missing
 from orchestrator.providers._read import after_create, record, records, remote_id, segment, text, word
 from orchestrator.providers.base import Dataset, Fact, Facts, Page, Provider, asked_for, marked
 from orchestrator.providers.paging import PAGE_CAP
+from orchestrator.providers.request import Request
 
 VERSION: Final = "2026-03-01"
 _LIMIT: Final = 100
@@ -27,7 +27,7 @@ class CartesiaOptions(AccountOptions):
     api_key: SecretRef | None = None
 
 
-class Spec(manifest.Spec):
+class CartesiaSpec(Spec):
     """The fields of CreateFineTuneRequest; the marker goes to the end of `description`."""
 
     named: ClassVar[bool] = True
@@ -50,7 +50,7 @@ class Cartesia(Provider):
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("CARTESIA_API_KEY",)}
     headers: ClassVar[Mapping[str, str]] = {"Cartesia-Version": VERSION}
     Options = CartesiaOptions
-    Spec = Spec
+    Spec = CartesiaSpec
     identity_fields = ("language", "model_id", "dataset")
     status_map: ClassVar[Mapping[str, Status]] = {
         "created": Status.QUEUED,
@@ -70,13 +70,10 @@ class Cartesia(Provider):
             return None
         return f"since March 2026 Cartesia fine-tunes only the base {_BASE} ({_BASE_SOURCE})"
 
-    async def create(self, run: Run) -> Snapshot:
+    async def create(self, request: Request[CartesiaSpec]) -> Snapshot:
         """Queue the training."""
-        body = {
-            **run.spec,
-            "name": run.spec.get("name") or run.job,
-            "description": marked(run.spec.get("description", ""), run.marker),
-        }
+        described = marked(request.spec.description, request.marker)
+        body = request.body(name=request.name, description=described)
         reply = await self.http.call("POST", "/fine-tunes/", json=body, creating=True, expect=(200, 201))
         with after_create():
             return self._snapshot(reply.payload)

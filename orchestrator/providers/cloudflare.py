@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Final
 import httpx
 from pydantic import Field
 
-from orchestrator.config import manifest
-from orchestrator.config.manifest import AccountOptions
+from orchestrator.config.manifest import AccountOptions, Spec
 from orchestrator.config.secret import Secret, SecretRef
 from orchestrator.core.job import Input, JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
@@ -31,6 +30,7 @@ from orchestrator.providers._read import (
 from orchestrator.providers._upload import check_unchanged, opened
 from orchestrator.providers.auth import Bearer, Headers
 from orchestrator.providers.base import Fact, Facts, Page, Provider, marked
+from orchestrator.providers.request import Request, name_of
 
 FILES: Final = ("adapter_config.json", "adapter_model.safetensors")
 _API: Final = "https://developers.cloudflare.com/api/resources/ai/subresources/finetunes"
@@ -46,7 +46,7 @@ class CloudflareOptions(AccountOptions):
     api_key: SecretRef | None = None
 
 
-class Spec(manifest.Spec):
+class CloudflareSpec(Spec):
     """The fields of CreateFinetuneRequest, and `adapter`, the folder with the two files."""
 
     named: ClassVar[bool] = True
@@ -73,7 +73,7 @@ class Cloudflare(Provider):
         "api_key": ("CLOUDFLARE_API_KEY",),
     }
     Options = CloudflareOptions
-    Spec = Spec
+    Spec = CloudflareSpec
     options: CloudflareOptions
     identity_fields = ("model",)
     # Our own words: what is known of an upload is known here alone.
@@ -107,14 +107,11 @@ class Cloudflare(Provider):
             "or api_token, or email and api_key, in the account's table"
         )
 
-    async def create(self, run: Run) -> Snapshot:
+    async def create(self, request: Request[CloudflareSpec]) -> Snapshot:
         """Make the record."""
-        asked = {key: value for key, value in run.spec.items() if key != "adapter"}
-        body = {
-            **asked,
-            "name": asked.get("name") or run.job,
-            "description": marked(asked.get("description") or "", run.marker),
-        }
+        described = marked(request.spec.description or "", request.marker)
+        body = request.body(name=request.name, description=described)
+        del body["adapter"]
         reply = await self.http.call("POST", self._path, json=body, creating=True, expect=(200, 201))
         with after_create():
             return self._snapshot(record(self._accepted(reply.payload), "result"))
@@ -153,7 +150,7 @@ class Cloudflare(Provider):
                 if error.code != 409 and "already" not in error.message.lower():
                     raise
         said = "ready" if name == FILES[-1] else "uploading"
-        named = run.spec.get("name") or run.job
+        named = name_of(run)
         return Snapshot(
             remote_id=run.remote_id, status=self.status_map[said], provider_status=said, name=named
         )

@@ -10,11 +10,10 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from orchestrator.config import manifest
-from orchestrator.config.manifest import AccountOptions, Table
+from orchestrator.config.manifest import AccountOptions, Spec, Table
 from orchestrator.config.secret import SecretRef
 from orchestrator.core.job import JsonObject
-from orchestrator.core.run import Run, Snapshot, Status
+from orchestrator.core.run import Snapshot, Status
 from orchestrator.errors import Misread
 from orchestrator.providers._read import (
     after_create,
@@ -29,6 +28,7 @@ from orchestrator.providers._read import (
 )
 from orchestrator.providers.base import Dataset, Fact, Facts, Lifecycle, Page, Provider, asked_for, marked
 from orchestrator.providers.paging import PAGE_CAP
+from orchestrator.providers.request import Request
 
 _PATH: Final = "/v1/finetuning/finetuned-models"
 _SIZE: Final = 100
@@ -95,7 +95,7 @@ class Settings(Table):
     wandb: Wandb | None = None
 
 
-class Spec(manifest.Spec):
+class CohereSpec(Spec):
     """The fields of a FinetunedModel that a request may set; the marker goes to the end of `name`."""
 
     named: ClassVar[bool] = True
@@ -117,7 +117,7 @@ class Cohere(Provider):
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("CO_API_KEY", "COHERE_API_KEY")}
     headers: ClassVar[Mapping[str, str]] = {"X-Client-Name": "orchestrator"}
     Options = CohereOptions
-    Spec = Spec
+    Spec = CohereSpec
     identity_fields = ("settings.dataset_id", "settings.base_model.base_type")
     # STATUS_UNSPECIFIED is left out on purpose: it says nothing.
     status_map: ClassVar[Mapping[str, Status]] = {
@@ -141,10 +141,9 @@ class Cohere(Provider):
         source=_ENDED,
     )
 
-    async def create(self, run: Run) -> Snapshot:
+    async def create(self, request: Request[CohereSpec]) -> Snapshot:
         """Queue the training."""
-        spec = await self.revealed(run.spec)
-        body = {**spec, "name": marked(run.spec.get("name") or run.job, run.marker, space="-")}
+        body = request.body(name=marked(request.name, request.marker, space="-"))
         reply = await self.http.call("POST", _PATH, json=body, creating=True, expect=(200, 201))
         with after_create():
             return self._model(reply.payload)

@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from orchestrator.config import manifest
-from orchestrator.config.manifest import AccountOptions, Table
+from orchestrator.config.manifest import AccountOptions, Spec, Table
 from orchestrator.config.secret import SecretRef
 from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
@@ -30,6 +29,7 @@ from orchestrator.providers._read import (
     word,
 )
 from orchestrator.providers.base import Fact, Facts, Page, Provider, asked_for
+from orchestrator.providers.request import Request
 
 _SIZE: Final = 100
 _PART = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
@@ -69,7 +69,7 @@ class TrainingParams(Table):
     use_lora: bool | None = None
 
 
-class Spec(manifest.Spec):
+class OxenSpec(Spec):
     """The fields of CreateFineTuneRequest; there is no name."""
 
     base: ClassVar[str] = "base_model"
@@ -110,7 +110,7 @@ class Oxen(Provider):
     docs = f"{_DOCS}/fine_tunes/create-a-fine-tune-job"
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("OXEN_API_KEY",)}
     Options = OxenOptions
-    Spec = Spec
+    Spec = OxenSpec
     options: OxenOptions
     identity_fields = ("resource", "base_model", "script_type", "training_params")
     status_map: ClassVar[Mapping[str, Status]] = {
@@ -156,9 +156,11 @@ class Oxen(Provider):
             and _same_params(asked.get("training_params"), shown.get("training_params"))
         )
 
-    async def create(self, run: Run) -> Snapshot:
+    async def create(self, request: Request[OxenSpec]) -> Snapshot:
         """Make the draft, which trains nothing yet."""
-        reply = await self.http.call("POST", self._path, json=run.spec, creating=True, expect=(200, 201))
+        reply = await self.http.call(
+            "POST", self._path, json=request.body(), creating=True, expect=(200, 201)
+        )
         with after_create():
             return self._job(reply.payload)
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import structlog
@@ -22,6 +22,7 @@ from orchestrator.errors import (
     StoreError,
     Throttled,
 )
+from orchestrator.providers.request import Request
 from orchestrator.store.claim import awake
 from orchestrator.store.work import claim_on
 from orchestrator.worker.account import AccountWorker, Step
@@ -89,11 +90,25 @@ async def _submit_one(worker: AccountWorker, run: Run, strangers: Sequence[Snaps
 
 
 async def _send(worker: AccountWorker, run: Run) -> None:
-    async with worker.journal.opened() as page:
-        await _send_once(worker, run, page)
+    request = await _resolved(worker, run)
+    if request is not None:
+        async with worker.journal.opened() as page:
+            await _send_once(worker, run, request, page)
 
 
-async def _send_once(worker: AccountWorker, run: Run, page: Page) -> None:
+async def _resolved(worker: AccountWorker, run: Run) -> Request[Any] | None:
+    """Make what is to be sent before the intent is stored: what is missing then puts nothing in doubt."""
+    try:
+        return await worker.provider.request(run)
+    except Rejected as error:
+        await worker.leave(run, partial(finish, status=Status.FAILED, message=error.message))
+        return None
+    except Denied as error:
+        await worker.leave(run, _verdict(error, worker.draw()))
+        raise
+
+
+async def _send_once(worker: AccountWorker, run: Run, request: Request[Any], page: Page) -> None:
     ends = awake() + SEND_SECONDS
     sending = await _intend(worker, run)
     if sending is None:
@@ -105,7 +120,7 @@ async def _send_once(worker: AccountWorker, run: Run, page: Page) -> None:
         return
     try:
         with anyio.fail_after(left), worker.claimed(sending):
-            snapshot = await worker.provider.create(sending)
+            snapshot = await worker.provider.create(request)
         crashpoint.reach("C18")
     except Rejected as error:
         await _refused(worker, sending, error)

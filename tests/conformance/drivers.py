@@ -142,6 +142,10 @@ class Bench:
         )
         return replace(plain, **changes)
 
+    async def create(self, run: Run) -> Snapshot:
+        """Send `run` as the worker does."""
+        return await self.provider.create(await self.provider.request(run))
+
     def fault(self, name: str, **order: Any) -> None:
         order = (
             {"kind": name, **order} if name == "refuse" else {"kind": name, "provider": self.kind, **order}

@@ -56,7 +56,7 @@ def calls(kind: str, provider: Provider, folder: Path) -> Mapping[str, Call]:
     bench = Bench(kind, "http://127.0.0.1", "away", folder, provider)
     run = bench.run("away", remote_id="ft-1")
     bench._admin.close()  # no sandbox has a part in this
-    made: dict[str, Call] = {"create": partial(provider.create, run), "list": provider.list}
+    made: dict[str, Call] = {"create": partial(bench.create, run), "list": provider.list}
     if provider.can("get"):
         made["get"] = partial(provider.get, "ft-1")
     if kind in STEPS:

@@ -48,7 +48,7 @@ def test_an_optimistic_fact_has_a_source(kind: str) -> None:
 
 async def test_the_whole_path_is_within_the_specification(bench: Bench) -> None:
     provider = bench.provider
-    made = await provider.create(bench.run("whole"))
+    made = await bench.create(bench.run("whole"))
     run = bench.run("whole", remote_id=made.remote_id)
     for name in provider.steps:
         assert await provider.step(name, run) is not None
@@ -65,7 +65,7 @@ async def test_the_whole_path_is_within_the_specification(bench: Bench) -> None:
 
 
 async def test_a_step_repeated_is_done(bench: Bench) -> None:
-    made = await bench.provider.create(bench.run("twice"))
+    made = await bench.create(bench.run("twice"))
     run = bench.run("twice", remote_id=made.remote_id)
     for name in [name for name in bench.provider.steps for _ in range(2)]:
         last = await bench.provider.step(name, run)
@@ -80,7 +80,7 @@ async def test_a_step_repeated_is_done(bench: Bench) -> None:
 async def test_a_repeated_asset_that_cloudflare_takes_again_is_done(tmp_path: Path) -> None:
     with spawn(None, Options(stage_seconds=0, cloudflare_repeat="accept")) as address:
         async with opened("cloudflare", address, tmp_path) as bench:
-            made = await bench.provider.create(bench.run("twice"))
+            made = await bench.create(bench.run("twice"))
             run = bench.run("twice", remote_id=made.remote_id)
             for name in [name for name in bench.provider.steps for _ in range(2)]:
                 last = await bench.provider.step(name, run)
@@ -90,7 +90,7 @@ async def test_a_repeated_asset_that_cloudflare_takes_again_is_done(tmp_path: Pa
 
 async def test_the_marker_comes_back_or_the_fields_do(bench: Bench) -> None:
     run, other = bench.run("mine"), bench.run("other")
-    made = await bench.provider.create(run)
+    made = await bench.create(run)
     listed = await bench.listed()
     field = bench.provider.facts.marker_field.value
     assert (listed[0].marker == run.marker) is (field is not None)
@@ -103,7 +103,7 @@ async def test_the_marker_comes_back_or_the_fields_do(bench: Bench) -> None:
 
 async def test_another_job_is_not_taken_for_it(bench: Bench) -> None:
     run = bench.run("mine")
-    await bench.provider.create(run)
+    await bench.create(run)
     key, value = next((key, value) for key, value in run.spec.items() if key not in ("description", "public"))
     changed = {**value, "dataset_id": "ds-2"} if isinstance(value, dict) else f"{value}x"
     other = replace(run, spec={**run.spec, key if key != "language" else "dataset": changed})
@@ -161,19 +161,19 @@ async def test_a_refused_key_is_denied(url: str, tmp_path: Path, kind: str, key:
         with pytest.raises(Denied):
             await bench.listed()
         with pytest.raises(Denied):
-            await bench.provider.create(bench.run("denied"))
+            await bench.create(bench.run("denied"))
 
 
 async def test_a_result_that_is_late_is_none(tmp_path: Path) -> None:
     with spawn(None, replace(FAST, stage_seconds=1000)) as address:
         async with opened("cartesia", address, tmp_path) as bench:
-            made = await bench.provider.create(bench.run("late"))
+            made = await bench.create(bench.run("late"))
             assert await bench.provider.result(made) is None
 
 
 async def test_a_file_that_changed_is_not_sent(url: str, tmp_path: Path) -> None:
     async with opened("cloudflare", url, tmp_path) as bench:
-        made = await bench.provider.create(bench.run("changed"))
+        made = await bench.create(bench.run("changed"))
         run = bench.run("changed", remote_id=made.remote_id)
         (tmp_path / "adapter_config.json").write_bytes(b"{}")
         with pytest.raises(Rejected, match="changed since it was planned"):
@@ -191,7 +191,7 @@ async def test_a_nested_secret_is_sent_and_kept_nowhere(url: str, tmp_path: Path
         spec = {"settings": {**bench.case.spec["settings"], "wandb": wandb}}
         provider = bench.provider
         provider.secrets = replace(provider.secrets, env={**provider.secrets.env, "WANDB_KEY": KEY})
-        made = await bench.provider.create(bench.run("wandb", spec=spec))
+        made = await bench.create(bench.run("wandb", spec=spec))
         assert KEY not in repr(made)
         assert KEY not in repr(await bench.listed())
         assert bench.ledger()["created"]["cohere"][-1]["settings"]["wandb"]["api_key"] == "***"
@@ -202,7 +202,7 @@ async def test_a_draft_is_recognised_in_both_shapes(tmp_path: Path, shape: str) 
     with spawn(None, replace(FAST, oxen_resource=shape)) as address:
         async with opened("oxen", address, tmp_path) as bench:
             run = bench.run("draft")
-            made = await bench.provider.create(run)
+            made = await bench.create(run)
             assert [one.remote_id for one in await bench.provider.find(run, await bench.listed())] == [
                 made.remote_id
             ]

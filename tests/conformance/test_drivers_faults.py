@@ -106,7 +106,7 @@ def silent(error: ProviderError) -> None:
 async def create(bench: Bench, name: str) -> Snapshot | ProviderError:
     """Create under whatever fault is on, and check the outcome against the ledger."""
     before = len(bench.made())
-    outcome = await outcome_of(bench.provider.create(bench.run(name[:5].replace("_", "a"))))
+    outcome = await outcome_of(bench.create(bench.run(name[:5].replace("_", "a"))))
     bench.calm()
     made = bench.made()[before:]
     if isinstance(outcome, Snapshot):
@@ -183,7 +183,7 @@ async def test_a_listing_is_complete_or_an_error(url: str, tmp_path: Path, kind:
     async with opened(kind, url, tmp_path, deadline=deadline) as bench:
         if name == "repeated_cursor" and kind != "cloudflare":
             bench.seed(150)  # more than a page
-        made = await bench.provider.create(bench.run("list"))
+        made = await bench.create(bench.run("list"))
         bench.fault(name, **{"times": None, **ORDERS.get(name, {})})
         shown = await outcome_of(bench.listed(most=4))
         if isinstance(shown, ProviderError):
@@ -220,7 +220,7 @@ async def test_a_listing_by_code(url: str, tmp_path: Path, kind: str, code: int)
 async def test_a_read_is_never_a_verdict(url: str, tmp_path: Path, kind: str, name: str) -> None:
     deadline = 0.3 if name in HANGS else 5.0
     async with opened(kind, url, tmp_path, deadline=deadline) as bench:
-        made = await bench.provider.create(bench.run("read"))
+        made = await bench.create(bench.run("read"))
         bench.fault(name, operation=None if name == "refuse" else "get", **ORDERS.get(name, {}))
         shown = await outcome_of(bench.provider.get(made.remote_id))
         if isinstance(shown, ProviderError):
@@ -238,7 +238,7 @@ async def test_a_step_is_made_once(url: str, tmp_path: Path, kind: str, name: st
     """Whatever becomes of the first try, the second brings it to its end, and nothing is paid twice."""
     deadline = 0.3 if name in HANGS else 5.0
     async with opened(kind, url, tmp_path, deadline=deadline) as bench:
-        made = await bench.provider.create(bench.run("step"))
+        made = await bench.create(bench.run("step"))
         run = bench.run("step", remote_id=made.remote_id)
         step = bench.provider.steps[-1]
         bench.fault(

@@ -40,6 +40,7 @@ from orchestrator.errors import (
 )
 from orchestrator.providers.base import Fact, Facts, Page, Provider
 from orchestrator.providers.registry import registry
+from orchestrator.providers.request import Request
 from orchestrator.store.commit import Routing
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.rows import to_run
@@ -166,7 +167,7 @@ class Scripted(Provider):
         if self.world.life is not None and self.world.life.database.dead:
             raise Died("a dead process calls nobody")
 
-    async def create(self, run: Run) -> Snapshot:
+    async def create(self, run: Request[Any]) -> Snapshot:
         world = self.world
         outcome = world.outcomes.pop(0) if world.outcomes else "ok"
         world.blow("before create")
@@ -203,7 +204,7 @@ class Scripted(Provider):
         world.reached.set()
         await gate.wait()
 
-    def _make(self, run: Run, outcome: str) -> Thing:
+    def _make(self, run: Request[Any], outcome: str) -> Thing:
         world = self.world
         late = world.lag * world.draw.random() if outcome.startswith("late") else timedelta()
         hidden = (world.lag - late) * world.draw.random() if outcome.endswith("hidden") else timedelta()
@@ -218,7 +219,7 @@ class Scripted(Provider):
         world.things.append(thing)
         return thing
 
-    def _judge_post(self, run: Run) -> None:
+    def _judge_post(self, run: Request[Any]) -> None:
         world = self.world
         assert world.life is not None
         earlier = [outcome for marker, outcome in world.posts[:-1] if marker == run.marker]

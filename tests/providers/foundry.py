@@ -11,8 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import httpx
 
-from orchestrator.config import manifest
-from orchestrator.config.manifest import AccountOptions
+from orchestrator.config.manifest import AccountOptions, Spec
 from orchestrator.config.secret import Secret, SecretRef
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import ProviderError, Throttled, Unclear
@@ -21,6 +20,7 @@ from orchestrator.providers._read import after_create, moment, record, records, 
 from orchestrator.providers._upload import check_unchanged, opened, put
 from orchestrator.providers.auth import AccessToken, Signature
 from orchestrator.providers.base import Fact, Facts, Page, Provider, credential
+from orchestrator.providers.request import Request
 
 from .canned import reply
 
@@ -41,7 +41,7 @@ class Options(AccountOptions):
     api_key: SecretRef | None = None
 
 
-class Spec(manifest.Spec):
+class FoundrySpec(Spec):
     """What is tuned."""
 
     model: str
@@ -72,7 +72,7 @@ class Foundry(Provider):
     docs = ""
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("FOUNDRY_KEY",)}
     Options = Options
-    Spec = Spec
+    Spec = FoundrySpec
     identity_fields = ("model",)
     status_map: ClassVar[Mapping[str, Status]] = {"training": Status.RUNNING}
     facts = Facts(marker_field=Fact("label", "this file"))
@@ -87,8 +87,8 @@ class Foundry(Provider):
     def auth(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> httpx.Auth:
         return Signed(credential(secrets, "api_key", cls.credentials["api_key"]).reveal())
 
-    async def create(self, run: Run) -> Snapshot:
-        body = {"model": run.spec["model"], "label": run.marker}
+    async def create(self, request: Request[FoundrySpec]) -> Snapshot:
+        body = request.body(label=request.marker)
         try:
             reply = await self.http.call("POST", JOBS, json=body, creating=True, expect=(201,))
         except Unclear as error:

@@ -21,6 +21,7 @@ from orchestrator.providers.base import Page, Provider, SecretResolver, marked
 from orchestrator.providers.oxen import Oxen
 from orchestrator.providers.paging import pages
 from orchestrator.providers.registry import open_provider, registry
+from orchestrator.providers.request import Request
 
 from .canned import canned, reply
 
@@ -112,7 +113,7 @@ async def test_a_create_is_what_the_specification_allows(
     async with canned(reply(200, b"{}")) as server:
         provider = await opened(kind, server.url, tmp_path)
         with pytest.raises(Unclear):
-            await provider.create(run_of(kind, asked))
+            await provider.create(await provider.request(run_of(kind, asked)))
         await provider.close()
     [request] = server.requests
     body = json.loads(request.partition(b"\r\n\r\n")[2])
@@ -344,7 +345,7 @@ async def test_cloudflare_says_no_with_200(
     async with canned(reply(200, json.dumps(envelope).encode())) as server:
         provider = await opened("cloudflare", server.url, tmp_path)
         with pytest.raises(expected) as created:
-            await provider.create(run_of("cloudflare", LEAST["cloudflare"]))
+            await provider.create(await provider.request(run_of("cloudflare", LEAST["cloudflare"])))
         assert type(created.value) is expected
         with pytest.raises(Misread):
             await provider.list()
@@ -361,7 +362,7 @@ class Book(Provider):
     def identity(cls, spec: Mapping[str, Any]) -> Mapping[str, Any]:
         return {}
 
-    async def create(self, run: Run) -> Snapshot:
+    async def create(self, request: Request[Any]) -> Snapshot:
         raise NotImplementedError
 
     async def list(self, cursor: str | None = None) -> Page:

@@ -62,7 +62,7 @@ def run(**changes: object) -> Run:
 async def test_every_request_is_signed_as_it_is_sent(tmp_path: Path) -> None:
     works = Works()
     async with foundry(works, tmp_path) as (provider, _):
-        made = await provider.create(run())
+        made = await provider.create(await provider.request(run()))
         read = await provider.get(made.remote_id)
     assert made == read
     assert made.remote_id == arn(1)
@@ -119,7 +119,7 @@ async def test_a_refusal_is_judged_by_its_name(
 ) -> None:
     async with foundry(Works(refuse=refuse), tmp_path) as (provider, server):
         with pytest.raises(ProviderError) as caught:
-            await provider.create(run())
+            await provider.create(await provider.request(run()))
     assert type(caught.value) is expected
     assert caught.value.name is not None
     assert len(server.requests) == 1
@@ -129,7 +129,7 @@ async def test_what_was_there_under_our_own_id_is_taken_for_ours(tmp_path: Path)
     works = Works(refuse=reply(409, b'{"error": {"status": "ALREADY_EXISTS"}}'))
     works.jobs = [works.job(1)]
     async with foundry(works, tmp_path) as (provider, _):
-        assert (await provider.create(run())).remote_id == arn(1)
+        assert (await provider.create(await provider.request(run()))).remote_id == arn(1)
 
 
 @asynccontextmanager
@@ -160,11 +160,11 @@ async def test_a_token_is_fetched_once_renewed_before_it_ends_and_hidden(
         ),
     ):
         for _ in range(3):
-            await provider.create(run())
+            await provider.create(await provider.request(run()))
         assert len(server.requests) == 1
         assert GRANT.encode() not in b"".join(api.requests)
         TokenFoundry.now[0] += timedelta(minutes=10) - EARLY
-        await provider.create(run())
+        await provider.create(await provider.request(run()))
         assert len(server.requests) == 2
         assert redact("saw minted-canary-0001 and minted-canary-0002") == "saw *** and ***"
         for _ in range(HELD):
@@ -177,10 +177,10 @@ async def test_a_token_is_fetched_once_renewed_before_it_ends_and_hidden(
 async def test_a_refused_token_sends_no_create_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     works = Works()
     async with tokens(works, monkeypatch), foundry(works, tmp_path, TokenFoundry, GRANT) as (provider, _):
-        await provider.create(run())
+        await provider.create(await provider.request(run()))
         works.tokens = frozenset()
         with pytest.raises(Denied):
-            await provider.create(run())
+            await provider.create(await provider.request(run()))
     assert [method for method, _ in works.seen] == ["POST", "POST"]
 
 
@@ -209,7 +209,7 @@ async def test_without_a_token_nothing_is_sent(
     ):
         server.answer = answer
         with pytest.raises(ProviderError) as caught:
-            await provider.create(run())
+            await provider.create(await provider.request(run()))
     assert type(caught.value) is expected
     assert works.seen == []
     assert GRANT not in caught.value.message

@@ -1,7 +1,10 @@
 """Sending by the books of the sandbox: what must be in place before anything is bought."""
 
 import fcntl
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import replace
+from typing import Any
 
 import anyio
 import pytest
@@ -15,9 +18,10 @@ from orchestrator.providers.registry import registry
 from .watching import Watching, of
 
 
-async def wanted(watched: Watching, *names: str) -> None:
-    """Record a run for each job, not sent yet."""
+async def wanted(watched: Watching, *names: str, **spec: Any) -> None:
+    """Record a run for each job, not sent yet, with `spec` beside the usual."""
     jobs = [watched.a_job(name) for name in names]
+    jobs = [replace(job, spec={**job.spec, **spec}) for job in jobs]
     steps = registry()[watched.kind].steps
     made = [new_run(job, "acme", 1, watched.clock.now, f"run-{job.name}", steps) for job in jobs]
     await put(watched.store, *made, records=[a_record(job) for job in jobs])
@@ -45,3 +49,43 @@ async def test_hooks_that_hang_in_threads_hold_up_no_purchase(watched: Watching)
     with crowded(), anyio.fail_after(20):
         await watched.engine.round(watched.kind)
     assert await watched.statuses() == ["queued"]
+
+
+def every_status(watched: Watching) -> None:
+    """Let the database itself write down each status that a run is ever given."""
+    with closing(sqlite3.connect(watched.folder / "state.db")) as file:
+        file.executescript(
+            "CREATE TABLE given (status TEXT); CREATE TRIGGER noted AFTER UPDATE OF status ON runs "
+            "BEGIN INSERT INTO given VALUES (NEW.status); END;"
+        )
+
+
+def given(watched: Watching) -> set[str]:
+    with closing(sqlite3.connect(watched.folder / "state.db")) as file:
+        return {status for (status,) in file.execute("SELECT status FROM given")}
+
+
+@of("cohere")
+async def test_a_secret_that_is_missing_is_known_before_the_intent(watched: Watching) -> None:
+    settings = dict(watched.a_job("x").spec["settings"])
+    settings["wandb"] = {"project": "p", "api_key": {"env": "NOT_SET"}}
+    await wanted(watched, "labels", settings=settings)
+    every_status(watched)
+    await watched.engine.round(watched.kind)
+    [row] = await watched.rows()
+    assert (row["status"], row["reason"]) == ("pending", "credentials")
+    assert "NOT_SET" in row["message"]
+    assert given(watched) == {"pending"}
+    assert "create" not in watched.asked
+
+
+@of("cartesia")
+async def test_a_spec_of_an_older_release_fails_and_is_not_sent(watched: Watching) -> None:
+    await wanted(watched, "voice", accent="a field that is not known by now")
+    every_status(watched)
+    await watched.engine.round(watched.kind)
+    [row] = await watched.rows()
+    assert row["status"] == "failed"
+    assert row["message"] == "nothing was sent: this release does not take the spec's accent"
+    assert given(watched) == {"failed"}
+    assert "create" not in watched.asked

@@ -1,0 +1,63 @@
+"""What a driver is asked to make: the typed request of one run, between its claim and its intent."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from orchestrator.config.manifest import Spec
+from orchestrator.config.secret import Secret
+from orchestrator.core.job import Input, JsonObject
+from orchestrator.core.run import Run
+from orchestrator.errors import Rejected
+
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request(Generic[S]):
+    """One run's work with its defaults and secrets; made anew for each send, and stored nowhere.
+
+    All of it but the secrets follows from the run as it is stored, so the intent tells what was sent.
+    """
+
+    job: str
+    attempt: int
+    marker: str
+    spec: S
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    """By their dotted paths in the spec."""
+
+    @property
+    def name(self) -> str:
+        """Return what the work is called: the spec's own name, else the job's."""
+        return getattr(self.spec, "name", None) or self.job
+
+    def body(self, **fields: Any) -> dict[str, Any]:
+        """Return the JSON to send: what the spec sets, its secrets in the clear, and `fields`."""
+        made = self.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        for path, secret in self.secrets.items():
+            *outer, key = path.split(".")
+            table = made
+            for name in outer:
+                table = table[name]
+            table[key] = secret.reveal()
+        return made | fields
+
+
+def typed(kind: type[S], spec: JsonObject) -> S:
+    """Read a stored spec; one that an older release took and this one does not raises `Rejected`."""
+    try:
+        # By way of JSON, as the job files are read: strict about scalars, but a list may become a tuple.
+        return kind.model_validate_json(json.dumps(spec))
+    except ValidationError as error:
+        where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors(include_input=False)[:3])
+        raise Rejected(f"nothing was sent: this release does not take the spec's {where}") from error
+
+
+def name_of(run: Run) -> str:
+    """Return what a run's work is called at the provider."""
+    return run.spec.get("name") or run.job

@@ -39,9 +39,8 @@ def command(app: App, *, job: str, delete: bool, yes: bool) -> int:
                 daemon = await app.daemon_runs(store)
                 if after.status is not Status.CANCELLED and not daemon:
                     await engine.send(run.account)
-            found = (await known(store, [job]))[0].run
-            if found is not None:
-                app.say(f"{job}: {_stands(found, how, daemon=daemon)}")
+                    after = (await known(store, [job]))[0].run or after
+            app.say(f"{job}: {_stands(after, how, daemon=daemon)}")
         return 0
 
     return run(work)
@@ -49,8 +48,8 @@ def command(app: App, *, job: str, delete: bool, yes: bool) -> int:
 
 def _stands(found: Run, how: str, *, daemon: bool) -> str:
     """Say how it stands: the status alone would read as if nobody had asked."""
+    if daemon and not found.status.final:
+        return f"{found.status}: {how} requested; the daemon will do it"
     if found.message:
         return f"{found.status}: {plain(found.message)}"
-    if found.status.final:
-        return found.status
-    return f"{found.status}: {how} requested" + ("; the daemon will do it" if daemon else "")
+    return found.status if found.status.final else f"{found.status}: {how} requested"

@@ -106,7 +106,7 @@ def test_beside_a_daemon_a_cancellation_is_said_to_be_its_work(place: Place) -> 
     place.write(cartesia("voice", dataset="stuck-me"))
     daemon = place.start("up")
     daemon.until("run.advanced", job="voice", status="running")
-    assert "cancel requested" in place("cancel", "voice", "-y").err
+    assert "running: cancel requested; the daemon will do it" in place("cancel", "voice", "-y").err
     place.until(lambda: "still billing" in (place.job("voice")["message"] or ""), "the refusal")
     assert daemon.stop() == 0
 

@@ -237,11 +237,13 @@ async def test_what_was_surely_not_sent() -> None:
 
 
 async def test_a_deadline_is_for_the_whole_exchange() -> None:
+    arrived: list[bytes] = []
+
     async def drip(stream: anyio.abc.SocketStream) -> None:
         async with stream:
-            await stream.receive()
-            with contextlib.suppress(anyio.BrokenResourceError):
-                for byte in reply(200, b" " * 100):
+            with contextlib.suppress(anyio.BrokenResourceError, anyio.EndOfStream):
+                arrived.append(await stream.receive())
+                for byte in reply(200, b" " * 1000):
                     await stream.send(bytes([byte]))
                     await anyio.sleep(0.02)
 
@@ -249,9 +251,10 @@ async def test_a_deadline_is_for_the_whole_exchange() -> None:
     slow = http(address(listener), deadline=0.15)
     async with listener, anyio.create_task_group() as tasks, slow as client:
         tasks.start_soon(listener.serve, drip)
-        with anyio.fail_after(2):
-            assert type(await failure(client)) is Transient
-            assert type(await failure(client, creating=True)) is Unclear
+        assert type(await failure(client)) is Transient
+        # On a busy machine the deadline may come before anything was sent, which is no doubt.
+        while type(await failure(client, creating=True)) is not Unclear:
+            assert not any(request.startswith(b"POST") for request in arrived)
         tasks.cancel_scope.cancel()
 
 

@@ -1,12 +1,14 @@
 """A person's verdict on a lost answer: this one is it, send again, or give up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job
 from orchestrator.core.run import Run, Status
-from orchestrator.core.transition import bind, finish
+from orchestrator.core.transition import Transition, bind, finish
 from orchestrator.errors import Missing, UsageError
 from orchestrator.store.commit import make_id
 from orchestrator.worker.engine import Engine
@@ -37,7 +39,9 @@ async def resend(engine: Engine, run: Run, job: Job, steps: Sequence[str]) -> Ru
     now = await engine.store.now()
     again = new_run(job, run.project, run.attempt + 1, now, make_id("run"), steps)
     message = f"given up by a person, sent again as attempt {again.attempt}"
-    await engine.store.decisions.move(
-        run, partial(finish, status=Status.CANCELLED, message=message), engine.routing, then=again
-    )
+
+    def step(run: Run, now: datetime) -> Transition:
+        return replace(finish(run, now, status=Status.CANCELLED, message=message), then=again)
+
+    await engine.store.decisions.move(run, step, engine.routing)
     return again

@@ -11,15 +11,23 @@ from orchestrator.core.run import Reason, Run, Snapshot, Status
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transition:
-    """The next state of a run and the events that go into the same commit."""
+    """The next state of a run, and what goes into the same commit."""
 
     before: Run
     run: Run
     events: tuple[Event, ...] = ()
+    then: Run | None = None
+    """The attempt that follows it, not sent yet."""
 
     def __post_init__(self) -> None:
         if self.before.status.final and self.run.status is not self.before.status:
             raise ValueError(f"a run that {self.before.status} never moves again")
+        if self.then is None:
+            return
+        if not self.run.status.final:
+            raise ValueError("an attempt follows only one that has ended")
+        if self.then.status is not Status.PENDING or self.then.marker == self.run.marker:
+            raise ValueError("what follows is another attempt, which was not sent yet")
 
     def released(self) -> "Transition":
         """Give the lease back in the same commit."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from orchestrator.core.admission import AccountLimits
 from orchestrator.core.run import FINAL, OPEN, Reason, Status
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.tables import OPEN_THERE, WANTED, UTCDateTime, accounts, runs
@@ -86,13 +87,13 @@ class Agendas:
         def work(tx: Tx) -> Agenda:
             statement = self._statements[max_running is not None]
             row = (tx.execute(statement, {"account": account})).one()
-            full = max_running is not None and row.open >= max_running
+            full = max_running is not None and AccountLimits(open=row.open, max_running=max_running).full
             poll = row.next_poll_at or tx.now
             if row.owner != self._owner and row.lease_until is not None:
                 poll = max(poll, row.lease_until)  # another daemon polls it, and keeps its claim
             return Agenda(
                 now=tx.now,
-                # Where there is no room, what does not say so yet is told, and then waits.
+                # At max_running, wake only to mark newly blocked runs.
                 sends=row.untold if full else row.sends,
                 looks=row.looks,
                 calls=row.calls,

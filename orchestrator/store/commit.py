@@ -49,7 +49,7 @@ def make_id(prefix: str) -> str:
 
 
 def commit(tx: Tx, project: str, transitions: Sequence[Transition], routing: Routing) -> None:
-    """Write `transitions` with their events and deliveries.
+    """Write `transitions` with their events, deliveries and the attempts that follow.
 
     Raises `LeaseLost`, and writes none, where a row is no longer as it was when it was read.
     """
@@ -74,6 +74,9 @@ def commit(tx: Tx, project: str, transitions: Sequence[Transition], routing: Rou
     if result.rowcount != len(rows):
         raise LeaseLost("another worker has taken over the run")
     told = [(event, transition.run) for transition in transitions for event in transition.events]
+    following = [run_values(one.then) for one in transitions if one.then is not None]
+    if following:
+        tx.execute(sa.insert(runs), following)
     tell(tx, project, told, routing)
     _end_unsent(tx, project, transitions, routing)
 

@@ -53,13 +53,8 @@ class Decisions:
         run: Run,
         step: Callable[[Run, datetime], Transition],
         routing: Routing,
-        *,
-        then: Run | None = None,
     ) -> Run:
-        """Decide about a run that stands as it was shown; raises `UsageError` where it has moved on.
-
-        `then` is stored in the same commit: the attempt that follows it.
-        """
+        """Decide about a run that stands as it was shown; raises `UsageError` where it has moved on."""
 
         def work(tx: Tx) -> Run:
             now = self._unmoved(tx, run)
@@ -69,8 +64,6 @@ class Decisions:
                 transition = replace(transition, run=replace(transition.run, cancel=None))
                 tx.execute(sa.update(runs).where(runs.c.id == run.id).values(cancel=None))
             commit(tx, self._project, [transition], routing)
-            if then is not None:
-                tx.execute(sa.insert(runs), [run_values(then)])
             notify(tx, self._project)
             return transition.run
 

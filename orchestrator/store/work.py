@@ -7,15 +7,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.core.run import FINAL, OPEN, Reason, Run, Status
+from orchestrator.core.run import FINAL, Reason, Run, Status
 from orchestrator.core.transition import Transition
 from orchestrator.errors import LeaseLost
 from orchestrator.store.claim import LEASE, Claim, awake
-from orchestrator.store.commit import Routing, commit, lock
+from orchestrator.store.commit import Routing, commit
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.lease import Leases
 from orchestrator.store.rows import run_values, to_run
-from orchestrator.store.tables import WANTED, accounts, runs
+from orchestrator.store.starts import Starts
+from orchestrator.store.tables import WANTED, runs
 
 
 class Work:
@@ -85,34 +86,11 @@ class Work:
         """
 
         def work(tx: Tx, taken: list[Claim]) -> Sequence[Run]:
-            tx.execute(self._account(account).with_for_update())
-            room = most
-            if max_running is not None:
-                room = min(most, max_running - self._open(tx, account))
-            due = [self._mine(account), runs.c.status == Status.PENDING, self._free(tx), self._due(tx)]
-            due.append(self._unblocked())
-            claimed = self._claim(tx, due, room, taken) if room > 0 else []
-            if max_running is not None and room < most:
-                self._limit(tx, due, claimed)
-            return claimed
+            starts = Starts(tx, self._project, account, self._free(tx))
+            ids = starts.choose(most=most, max_running=max_running)
+            return [to_run(row) for row in self._leases.take(tx, runs, ids, taken)] if ids else []
 
         return await self._leases.claim(work)
-
-    def _limit(self, tx: Tx, due: Sequence[Any], claimed: Sequence[Run]) -> None:
-        beyond = [*due, runs.c.id.not_in([run.id for run in claimed]), runs.c.reason.is_(None)]
-        lock(tx, *beyond)
-        tx.execute(
-            sa.update(runs)
-            .where(*beyond)
-            .values(reason=Reason.LIMIT, message="waiting: max_running of its account is reached")
-        )
-
-    def _open(self, tx: Tx, account: str) -> int:
-        taken = sa.or_(
-            runs.c.status.in_(OPEN), sa.and_(runs.c.status == Status.PENDING, runs.c.lease_until >= tx.now)
-        )
-        count = tx.execute(sa.select(sa.func.count()).where(self._mine(account), taken))
-        return int(count.scalar_one())
 
     async def claim_looks(self, account: str, *, most: int) -> Sequence[Run]:
         """Claim runs whose answer is unknown and that are due for a look."""
@@ -208,16 +186,6 @@ class Work:
 
     def _due(self, tx: Tx) -> sa.ColumnElement[bool]:
         return sa.or_(runs.c.due_at.is_(None), runs.c.due_at <= tx.now)
-
-    def _account(self, account: str) -> sa.Select[Any]:
-        return sa.select(accounts.c.name).where(
-            accounts.c.project == self._project, accounts.c.name == account
-        )
-
-    def _unblocked(self) -> sa.ColumnElement[bool]:
-        first = runs.alias("first")
-        waits = sa.exists().where(first.c.id == runs.c.after, first.c.status.not_in(FINAL))
-        return sa.or_(runs.c.after.is_(None), sa.not_(waits))
 
 
 def claim_on(run: Run) -> Claim:

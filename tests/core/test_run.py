@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -242,3 +243,14 @@ def test_overdue_is_told_once(now: datetime, changes: dict[str, Any], told: bool
         assert [event.type for event in late.events] == [EventType.OVERDUE]
         assert late.run.overdue
         assert overdue(late.run, now, HOUR) is None
+
+
+def test_what_follows_in_the_same_commit_is_an_attempt_after_one_that_ended() -> None:
+    again = a_run(attempt=2)
+    ended = finish(a_run(status=Status.IN_DOUBT), NOW, status=Status.CANCELLED)
+    assert replace(ended, then=again).then == again
+    for then in (a_run(), replace(again, status=Status.SUBMITTING)):
+        with pytest.raises(ValueError, match="another attempt"):
+            replace(ended, then=then)
+    with pytest.raises(ValueError, match="has ended"):
+        Transition(before=a_run(), run=a_run(), then=again)

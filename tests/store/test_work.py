@@ -28,6 +28,7 @@ from orchestrator.errors import LeaseLost, StoreError
 from orchestrator.store.claim import LEASE
 from orchestrator.store.commit import commit
 from orchestrator.store.database import Tx
+from orchestrator.store.starts import PAGE
 from orchestrator.store.store import Store
 from orchestrator.store.tables import deliveries, events, runs
 
@@ -472,3 +473,23 @@ async def test_the_claims_of_the_dead_are_free_at_once(store: Store, peer: Store
     assert (await stored(store, mine)).lease_until == NOW + LEASE
     await store.leases.end(lambda _: True)
     assert (await stored(store, mine)).lease_until == NOW + LEASE
+
+
+async def test_any_number_of_runs_that_wait_for_another_hold_up_none_behind_them(store: Store) -> None:
+    first = a_run(a_job("first"), status=Status.RUNNING)
+    waiting = [a_run(a_job(f"waits-{number:03}"), after=first.id) for number in range(PAGE + 5)]
+    later = [a_run(a_job(name), created_at=NOW + timedelta(seconds=1)) for name in ("one", "other")]
+    await put(store, first, *waiting, *later)
+    assert [run.job for run in await store.work.claim_sends(ACCOUNT, most=9, max_running=2)] == ["one"]
+    reasons = {row["job"]: row["reason"] for row in await rows(store.database, runs)}
+    assert reasons["other"] == Reason.LIMIT
+    assert {reasons[run.job] for run in waiting} == {None}
+
+
+async def test_nothing_of_an_account_that_rests_is_claimed(store: Store) -> None:
+    await put(store, a_run(a_job("one")))
+    await store.accounts.declare({ACCOUNT: "cartesia"})
+    await store.accounts.fail(ACCOUNT, "no answer", until=await store.now() + timedelta(minutes=1))
+    assert await claim_sends(store, 9) == []
+    await store.accounts.recover(ACCOUNT)
+    assert [run.job for run in await claim_sends(store, 9)] == ["one"]

@@ -37,7 +37,9 @@ class Account:
     owner: str | None = None
     epoch: int = 0
     lease_until: datetime | None = None
-    """Until then its owner polls it; without an owner, the provider itself wants to be left alone."""
+    """Until then its owner alone polls it."""
+    blocked_until: datetime | None = None
+    """Until then the provider itself wants to be left alone, which not even a person shortens."""
     open: int = 0
     """Runs that the provider may be working on."""
     open_since: datetime | None = None
@@ -84,8 +86,7 @@ class Accounts:
 
         Those of `failing` too, where a person waits for them; not before the provider's own time is over.
         """
-        left_alone = sa.and_(accounts.c.owner.is_(None), accounts.c.lease_until > NOW)
-        first = sa.case((left_alone, accounts.c.lease_until), else_=NOW)
+        first = _later(accounts.c.blocked_until, NOW)
         failed = sa.and_(accounts.c.failures > 0, accounts.c.name.in_(failing))
         resting = (
             accounts.c.project == self._project,
@@ -145,33 +146,43 @@ class Accounts:
         interval: timedelta | None = None,
         keep: bool = False,
     ) -> Account:
-        """Write the outcome of a look at the whole account; raises `LeaseLost` where it was taken over.
+        """Write the outcome of a poll of the whole account; raises `LeaseLost` where it was taken over.
 
-        With `keep` the polling stays claimed, so that the next look needs no claim.
+        What another daemon has met there meanwhile stays. With `keep` the polling stays claimed, so that the
+        next poll needs no claim.
         """
-        failures = 0 if error is None else account.failures + 1
-        values: dict[str, Any] = {"next_poll_at": next_poll_at, "last_error": error, "failures": failures}
+        failed_since = accounts.c.failures > account.failures
+        due = sa.literal(next_poll_at, UTCDateTime)
+        values: dict[str, Any] = {
+            "next_poll_at": sa.case((failed_since, _later(accounts.c.next_poll_at, due)), else_=due)
+        }
+        if error is None:
+            values["last_error"] = sa.case((failed_since, accounts.c.last_error))
+            values["failures"] = sa.case((failed_since, accounts.c.failures), else_=0)
+        else:
+            values |= {"last_error": error, "failures": accounts.c.failures + 1}
         if confirmed_at is not None:
             values["confirmed_at"] = confirmed_at
         if interval is not None:
             values["poll_seconds"] = interval.total_seconds()
         values["owner"] = self._leases.owner if keep else None
 
-        def work(tx: Tx) -> datetime | None:
-            until = tx.now + LEASE if keep else None
-            result = tx.execute(
+        def work(tx: Tx) -> sa.Row[Any]:
+            settled = tx.execute(
                 sa.update(accounts)
                 .where(self._named(account.name), accounts.c.epoch == account.epoch)
-                .values(**values, lease_until=until)
+                .values(**values, lease_until=tx.now + LEASE if keep else None)
+                .returning(accounts.c.next_poll_at, accounts.c.lease_until, accounts.c.failures)
             )
-            if result.rowcount != 1:
+            row = settled.first()
+            if row is None:
                 raise LeaseLost(f"another daemon is polling {account.name}")
-            return until
+            return row
 
         claim, begun = claim_on(account), awake()
         try:
             # Nobody but its own loop acts on it, and that one knows.
-            until = await self._database.write(work, quiet=True)
+            row = await self._database.write(work, quiet=True)
         except LeaseLost:
             self._leases.owe(claim)
             raise
@@ -179,59 +190,48 @@ class Accounts:
             self._leases.renewed(claim, begun)
         else:
             self._leases.drop(claim)
-        return replace(account, next_poll_at=next_poll_at, lease_until=until, failures=failures)
+        return replace(account, **row._mapping)
 
     async def fail(self, name: str, error: str, *, until: datetime, asked: datetime | None = None) -> None:
-        """Count a failure of the whole account, which is left alone until then.
+        """Count a failure of the whole account, which is left alone until then, or as long as it is already.
 
         Until `asked` the provider itself wants to be left alone, so that not even a person shortens it.
         """
-
-        def work(tx: Tx) -> None:
-            tx.execute(
-                sa.update(accounts)
-                .where(self._named(name))
-                .values(
-                    last_error=error,
-                    failures=accounts.c.failures + 1,
-                    next_poll_at=until,
-                    owner=None,
-                    lease_until=asked,
-                )
-            )
-
+        values: dict[str, Any] = {"last_error": error, **self._failed(until)}
+        if asked is not None:
+            values["blocked_until"] = _later(accounts.c.blocked_until, sa.literal(asked, UTCDateTime))
+        failed = sa.update(accounts).where(self._named(name)).values(**values)
         self._leases.drop_row(accounts, name)
-        await self._database.write(work)
+        await self._database.write(lambda tx: tx.execute(failed).close())
 
-    async def recover(self, name: str) -> None:
-        """Forget the failures of an account that answers again."""
+    def _failed(self, until: datetime) -> dict[str, sa.ColumnElement[Any]]:
+        """Count a failure, and give up the polling where this process has it."""
+        then = sa.literal(until, UTCDateTime)
+        ours = accounts.c.owner == self._leases.owner
+        resting = _later(accounts.c.next_poll_at, then)
+        return {
+            "failures": accounts.c.failures + 1,
+            "next_poll_at": sa.case((accounts.c.failures > 0, resting), else_=then),
+            "owner": sa.case((ours, sa.null()), else_=accounts.c.owner),
+            "lease_until": sa.case((ours, sa.null()), else_=accounts.c.lease_until),
+        }
 
-        def work(tx: Tx) -> None:
-            tx.execute(
-                sa.update(accounts)
-                .where(self._named(name), accounts.c.failures > 0)
-                .values(last_error=None, failures=0)
-            )
-
-        await self._database.write(work)
+    async def recover(self, name: str, failures: int) -> None:
+        """Forget the failures of an account that answers again, unless there were more than these since."""
+        well = (
+            sa.update(accounts)
+            .where(self._named(name), accounts.c.failures > 0, accounts.c.failures <= failures)
+            .values(last_error=None, failures=0)
+        )
+        await self._database.write(lambda tx: tx.execute(well).close())
 
     async def pause(self, name: str, why: str, routing: Routing, *, until: datetime) -> bool:
         """Stop sending for an account whose credentials are refused; True where it was not paused yet."""
 
         def work(tx: Tx) -> bool:
-            row = (tx.execute(sa.select(accounts).where(self._named(name)).with_for_update())).one()
-            tx.execute(
-                sa.update(accounts)
-                .where(self._named(name))
-                .values(
-                    paused=why,
-                    next_poll_at=until,
-                    last_error=why,
-                    failures=row.failures + 1,
-                    owner=None,
-                    lease_until=None,
-                )
-            )
+            row = tx.execute(sa.select(accounts).where(self._named(name)).with_for_update()).one()
+            refused = {"paused": why, "last_error": why, **self._failed(until)}
+            tx.execute(sa.update(accounts).where(self._named(name)).values(refused))
             pending = self._pending(name)
             lock(tx, pending)
             tx.execute(sa.update(runs).where(pending).values(reason=Reason.CREDENTIALS, message=why))
@@ -272,6 +272,11 @@ class Accounts:
 
     def _named(self, name: str) -> sa.ColumnElement[bool]:
         return sa.and_(accounts.c.project == self._project, accounts.c.name == name)
+
+
+def _later(known: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Return the later of a time that may be missing and one that is not."""
+    return sa.case((known > other, known), else_=other)
 
 
 def claim_on(account: Account) -> Claim:

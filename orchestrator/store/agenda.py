@@ -19,6 +19,7 @@ STANDING = (
     accounts.c.next_poll_at,
     accounts.c.owner,
     accounts.c.lease_until,
+    accounts.c.blocked_until,
 )
 ALWAYS = sa.literal(datetime(1970, 1, 1, tzinfo=UTC), UTCDateTime)
 """Since when a row is due that waits for nothing."""
@@ -46,7 +47,7 @@ class Agenda:
     paused: bool = False
     failures: int = 0
     rests_until: datetime | None = None
-    """An account that failed or is paused is left alone until then."""
+    """Until then it is left alone: it failed, is paused, or the provider asked for it."""
 
     @property
     def next(self) -> datetime | None:
@@ -91,6 +92,9 @@ class Agendas:
             poll = row.next_poll_at or tx.now
             if row.owner != self._owner and row.lease_until is not None:
                 poll = max(poll, row.lease_until)  # another daemon polls it, and keeps its claim
+            resting = [row.blocked_until]
+            if row.paused is not None or row.failures:
+                resting.append(row.next_poll_at)
             return Agenda(
                 now=tx.now,
                 # At max_running, wake only to mark newly blocked runs.
@@ -100,7 +104,7 @@ class Agendas:
                 poll=poll if row.bound else None,
                 paused=row.paused is not None,
                 failures=row.failures or 0,
-                rests_until=row.next_poll_at if row.paused is not None or row.failures else None,
+                rests_until=max(filter(None, resting), default=None),
             )
 
         return await self._database.read(work)

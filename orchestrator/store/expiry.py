@@ -67,7 +67,6 @@ class Overlong:
 
 
 def _owned(table: Any, project: str) -> list[sa.ColumnElement[bool]]:
-    # Without an owner a lease is the provider's own wish to be left alone, which outlives us all.
     where = [table.c.project == project, table.c.owner.is_not(None)]
     return [*where, deliveries.c.state == PENDING] if table is deliveries else where
 

@@ -80,9 +80,7 @@ class Times:
             found = late(tx)
             names = found.accounts(tx)
             named = [accounts.c.project == self._project, accounts.c.name.in_(names)]
-            # Without an owner the lease is what the provider asked for, by the clock as it was.
-            kept = sa.case((accounts.c.owner.is_not(None), accounts.c.lease_until))
-            tx.execute(sa.update(accounts).where(*named).values(next_poll_at=tx.now, lease_until=kept))
+            tx.execute(sa.update(accounts).where(*named).values(next_poll_at=tx.now, blocked_until=None))
             count = len(names)
             for table, where, column in found.rows():
                 if table is runs:
@@ -130,14 +128,13 @@ class _Late:
         """Name the accounts that are left alone for too long."""
         later = [accounts.c.project == self._project, accounts.c.next_poll_at > self._now]
         found = tx.execute(sa.select(accounts).where(*later).order_by(accounts.c.name))
-        return [row.name for row in found if row.next_poll_at > self._after(_longest(row))]
+        return [row.name for row in found if row.next_poll_at > self._after(self._longest(row))]
 
-
-def _longest(account: sa.Row[Any]) -> timedelta:
-    """Return the longest that an account which stands so is left alone."""
-    asked = account.owner is None and account.lease_until is not None
-    if account.paused is not None or asked:
-        return LONGEST_ASKED
-    if account.failures:
-        return LONGEST_BACKOFF
-    return LONGEST_ASKED if account.poll_seconds is None else timedelta(seconds=account.poll_seconds)
+    def _longest(self, account: sa.Row[Any]) -> timedelta:
+        """Return the longest that an account which stands so is left alone."""
+        blocked = account.blocked_until is not None and account.blocked_until > self._now
+        if account.paused is not None or blocked:
+            return LONGEST_ASKED
+        if account.failures:
+            return LONGEST_BACKOFF
+        return LONGEST_ASKED if account.poll_seconds is None else timedelta(seconds=account.poll_seconds)

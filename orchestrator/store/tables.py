@@ -255,6 +255,7 @@ accounts = sa.Table(
     sa.Column("owner", sa.Text),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("lease_until", UTCDateTime),
+    sa.Column("blocked_until", UTCDateTime),
 )
 
 daemons = sa.Table(

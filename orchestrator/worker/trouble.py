@@ -71,4 +71,4 @@ class Trouble:
             await self.store.accounts.resume(name, told)
             log.info("account.resumed", account=name)
         elif agenda.failures and not polled:  # a complete look has recorded it already
-            await self.store.accounts.recover(name)
+            await self.store.accounts.recover(name, agenda.failures)

@@ -113,10 +113,33 @@ async def test_failures_are_counted_until_it_answers_again(store: Store) -> None
         await store.accounts.fail(ACCOUNT, "503", until=NOW + HOUR)
         found = await account(store)
         assert (found.failures, found.last_error, found.next_poll_at) == (failures, "503", NOW + HOUR)
-    await store.accounts.recover(ACCOUNT)
+    await store.accounts.recover(ACCOUNT, 2)
+    assert (await account(store)).failures == 3
+    await store.accounts.recover(ACCOUNT, 3)
     found = await account(store)
     assert (found.failures, found.last_error) == (0, None)
     assert (await account(store, "oxen")).failures == 0
+
+
+async def test_what_one_daemon_meets_is_not_undone_by_another(
+    store: Store, peer: Store, clock: Clock
+) -> None:
+    mine = await store.accounts.claim(ACCOUNT)
+    assert mine is not None
+    await put(store, a_run(status=Status.RUNNING))
+    await peer.accounts.fail(ACCOUNT, "429", until=NOW + HOUR, asked=NOW + HOUR)
+    await peer.accounts.fail(ACCOUNT, "503", until=NOW + MINUTE)
+    found = await account(store)
+    assert (found.owner, found.lease_until) == (mine.owner, NOW + LEASE)
+    settled = await store.accounts.settle(mine, next_poll_at=NOW + MINUTE, confirmed_at=NOW)
+    assert (settled.next_poll_at, settled.failures) == (NOW + HOUR, 2)
+    await store.accounts.recover(ACCOUNT, 0)
+    await store.accounts.reconsider(ACCOUNT)
+    found = await account(store)
+    assert (found.owner, found.next_poll_at) == (None, NOW + HOUR)
+    assert (found.failures, found.last_error, found.confirmed_at) == (2, "503", NOW)
+    clock.forward(HOUR - MINUTE)
+    assert (await store.agendas.read(ACCOUNT)).rests_until == NOW + HOUR
 
 
 async def test_a_pause_and_a_resume_are_told_once_each(store: Store, peer: Store) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -89,6 +90,27 @@ async def everything(database: Database) -> list[object]:
     return [await rows(database, table) for table in (jobs, runs, events, deliveries)]
 
 
+async def test_a_database_of_the_first_release_keeps_what_it_knows_of_its_accounts(blank_url: str) -> None:
+    names = ("name", "owner", "lease_until", "failures")
+    known = [("blocked", None, 7, 1), ("polled", "me", 8, 0), ("resting", None, None, 2)]
+
+    def first(tx: Tx) -> None:
+        command.upgrade(config(tx.connection), "0001")
+        insert = "insert into accounts (project, kind, epoch, name, owner, lease_until, failures)"
+        values = "values ('acme', 'cartesia', 3, :name, :owner, :lease_until, :failures)"
+        tx.execute(sa.text(f"{insert} {values}"), [dict(zip(names, each, strict=True)) for each in known])
+
+    with Database(blank_url) as database:
+        await database.write(first)
+        assert await upgrade(database) == "0001"
+        ask = "select name, owner, lease_until, failures, blocked_until, epoch from accounts order by name"
+        assert await raw(database, ask) == [
+            ("blocked", None, None, 1, 7, 3),
+            ("polled", "me", 8, 0, None, 3),
+            ("resting", None, None, 2, None, 3),
+        ]
+
+
 async def test_a_database_in_use_survives_another_upgrade(blank_url: str) -> None:
     with Database(blank_url) as database:
         await upgrade(database)
@@ -118,7 +140,7 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f'''"""Next."""
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "0002", "{REVISION}", None, None
+revision, down_revision, branch_labels, depends_on = "0003", "{REVISION}", None, None
 def upgrade():
     with op.batch_alter_table("runs") as batch:
         batch.add_column(sa.Column("colour", sa.Text(), nullable=False, server_default="blue"))
@@ -126,8 +148,8 @@ def upgrade():
 '''
     )
     monkeypatch.setattr(migrate, "PACKAGED", folder)
-    monkeypatch.setattr(migrate, "REVISION", "0002")
-    monkeypatch.setattr("orchestrator.store.schema.REVISION", "0002")
+    monkeypatch.setattr(migrate, "REVISION", "0003")
+    monkeypatch.setattr("orchestrator.store.schema.REVISION", "0003")
     return revision
 
 
@@ -155,7 +177,7 @@ async def test_a_database_in_use_goes_on_to_the_next_release(
             if not database.sqlite:
                 await _back(database)
     if database_url.startswith("sqlite"):
-        kept = tmp_path / "state.db.before-0002"
+        kept = tmp_path / "state.db.before-0003"
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
         with closing(sqlite3.connect(kept)) as copied:
             assert copied.execute("select version_num from alembic_version").fetchall() == [(REVISION,)]

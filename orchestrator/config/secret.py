@@ -1,4 +1,4 @@
-"""Secrets by reference: written in the job file, resolved late, never stored, never shown."""
+"""Secrets by reference: named in the job file, resolved late, never stored, never shown."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from orchestrator.errors import SecretError
 
 COMMAND_SECONDS: Final = 5.0
 LARGEST: Final = 4096
-"""Bytes of a secret, wherever it comes from."""
+"""The most bytes a secret may have."""
 
 _LOOKS_SECRET: Final = re.compile(
     r"\b(?:sk[-_][A-Za-z0-9_-]{12,}|(?:whsec|sk_car|hf|r8|gh[opsu]|github_pat)_[A-Za-z0-9_+/=-]{12,}"
@@ -28,7 +28,7 @@ _LOOKS_SECRET: Final = re.compile(
     r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|[Bb]earer +[A-Za-z0-9._-]{16,})"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
-"""Forms that well-known keys have; a hit outside a credential field is worth a warning."""
+"""The forms of well-known keys; finding one outside a credential field causes a warning."""
 
 _HINTS: Final = (
     *("sk-", "sk_", "whsec_", "hf_", "r8_", "gh", "glpat-"),
@@ -37,12 +37,12 @@ _HINTS: Final = (
 
 _VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,254}$"
 _OPEN_PLACES: Final = ("/run/", "/var/run/", "/etc/")
-"""Where Kubernetes and systemd put secrets, readable by all inside a place that is not."""
+"""Where Kubernetes and systemd put secrets: world-readable files in protected folders."""
 
 
 def looks_secret(text: str) -> bool:
-    """Say whether `text` holds something in the form of a well-known key."""
-    # the plain look is a hundred times as fast as the pattern, which matters for a file of 3 MB
+    """Say whether `text` contains something that looks like a well-known key."""
+    # a substring search is a hundred times faster than the pattern, which matters for a file of 3 MB
     return any(hint in text for hint in _HINTS) and _LOOKS_SECRET.search(text) is not None
 
 
@@ -51,12 +51,12 @@ _changes = 0
 
 
 def known() -> Collection[str]:
-    """Return every secret that this process holds: what is shown or stored is compared with them."""
+    """Return every secret of this process, to be hidden in whatever is shown or stored."""
     return _known.keys()
 
 
 def changes() -> int:
-    """Return how often what is `known` has changed."""
+    """Return how many times the `known` secrets have changed."""
     return _changes
 
 
@@ -68,10 +68,10 @@ def _learn(value: str) -> None:
 
 
 class Secret:
-    """A value that shows as `***` and can be neither pickled nor compared by accident.
+    """A value that prints as `***` and cannot be pickled or compared by accident.
 
-    Once made it is `known` for as long as the process lives, since a text that repeats it may come much
-    later; one that has ended may be retired.
+    Once made it stays `known` while the process lives, since a text that repeats it may come much later,
+    unless it has expired and is retired.
     """
 
     __slots__ = ("_value",)
@@ -81,11 +81,11 @@ class Secret:
         _learn(value)
 
     def reveal(self) -> str:
-        """Return the value, for the one call that needs it."""
+        """Return the value, for the call that needs it."""
         return self._value
 
     def retire(self) -> None:
-        """Stop hiding it: it was given for a time that is over, and opens nothing any more."""
+        """Stop hiding it, because it has expired and is worthless."""
         global _changes
         if _known.pop(self._value, 0) is None:
             _changes += 1
@@ -98,7 +98,7 @@ class Secret:
     def __format__(self, spec: str, /) -> str:
         return "***"
 
-    # Equality and hash stay those of identity: comparing values would tell them apart bit by bit.
+    # Equality and hash stay by identity: comparing values could leak them through timing.
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is never pickled")
@@ -108,14 +108,14 @@ class Secret:
 
 
 class Dummies(dict[str, str]):
-    """An environment in which nothing is looked up: every reference stands for one dummy."""
+    """An environment in which every reference resolves to the same dummy, without a lookup."""
 
     VALUE: Final = "whsec_c2FuZGJveC1kdW1teS1zZWNyZXQtbm9ib2R5LXVzZXM="
-    """Of a form that every kind of credential may have."""
+    """In a form that every kind of credential accepts."""
 
 
 class SecretRef(BaseModel):
-    """Where a secret is to be found: exactly one of a variable, a file and a command."""
+    """A reference to a secret: exactly one of a variable, a file and a command."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -129,7 +129,7 @@ class SecretRef(BaseModel):
     file: str | None = Field(
         default=None, min_length=1, max_length=4096, description="A file; one trailing newline is removed."
     )
-    # not strict, since what the validator below hands on is no longer JSON, and a list is no tuple
+    # not strict: the validator below returns Python values, and a list is not a tuple
     command: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
@@ -187,7 +187,7 @@ def _secret(content: bytes, where: str) -> Secret:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        # the cause is left out: its text quotes the bytes
+        # without its cause, whose text quotes the bytes
         raise SecretError(f"{where}: not UTF-8 text") from None
     value = text.removesuffix("\n").removesuffix("\r")
     if not value:
@@ -252,7 +252,7 @@ async def _drain(stream: ByteReceiveStream | None) -> bytes:
 
 
 async def _end(process: Process) -> None:
-    """Kill the whole session that the command leads, so that no grandchild stays."""
+    """Kill the command's whole session, so that no grandchild survives."""
     with anyio.CancelScope(shield=True):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,1 +1,1 @@
-"""Where events are delivered to: what a hook is, which kinds there are, and one file for each."""
+"""Where events are delivered: the interface of a hook, the installed kinds, and one file for each."""

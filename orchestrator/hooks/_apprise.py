@@ -1,4 +1,4 @@
-"""All that knows apprise (https://appriseit.com, 2.2 read 2026-11); loaded only when it is needed."""
+"""Everything that uses apprise (https://appriseit.com, 2.2 read 2026-11); loaded only when needed."""
 
 import logging
 import warnings
@@ -8,12 +8,12 @@ import apprise
 
 from orchestrator.hooks._message import Message, Sent
 
-# It logs what it sends, and addresses with it; what matters comes back with the result.
+# It logs messages and addresses; everything we need is in the result.
 _LOG: Final = logging.getLogger("apprise")
 _LOG.propagate = False
 _LOG.addHandler(logging.NullHandler())
-_LOG.setLevel(logging.WARNING)  # whatever the command logs: a result tells no more than was logged
-logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # it logs every path, and tokens stand there
+_LOG.setLevel(logging.WARNING)  # independent of our own level: a result contains only what was logged
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # it logs every path, which may contain tokens
 
 _ASSET: Final = apprise.AppriseAsset(
     app_id="orchestrator",
@@ -25,23 +25,23 @@ _ASSET: Final = apprise.AppriseAsset(
     async_mode=False,
 )
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # some of its services still use what Python is about to lose
+    warnings.simplefilter("ignore")  # some services still use deprecated parts of Python
     apprise.Apprise.instantiate("json://localhost", asset=_ASSET)
 
 
 def problem(url: str) -> str | None:
-    """Say why `url` is no address of a service, None where it is one; never quotes it."""
+    """Say why `url` is not the address of a service, or return None; the address is never quoted."""
     if not url.isprintable():
         return "the address holds a control character"
     try:
         made = apprise.Apprise.instantiate(url, asset=_ASSET, suppress_exceptions=True)
-    except Exception as error:  # noqa: BLE001 - a plug-in's own: whatever it is, the address did not do
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
         return f"apprise cannot read the address ({type(error).__name__})"
     return "apprise knows no service for this address" if made is None else None
 
 
 def send(url: str, message: Message, seconds: float) -> Sent:
-    """Send one message to one service, cut to what the service takes; blocks for `seconds` at most."""
+    """Send a message to one service, shortened to what it accepts; blocks for at most `seconds`."""
     service = apprise.Apprise.instantiate(url, asset=_ASSET, suppress_exceptions=True)
     if service is None:
         return Sent(taken=False, late=False, said="apprise knows no service for this address", service="")

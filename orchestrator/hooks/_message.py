@@ -1,4 +1,4 @@
-"""What a person reads of an event: the default text, a template's fields, provider text made harmless."""
+"""The text of an event for people: the default message, a template's fields, provider text made harmless."""
 
 import json
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ TABLES: Final = frozenset({"result"})
 LONGEST_VALUE: Final = 500
 
 _GAP: Final = "\u200b"
-"""Seen by nobody; a name after it is no mention, an address no link."""
+"""Invisible; what follows it becomes neither a mention nor a link."""
 
 _HARMLESS: Final = str.maketrans("<>&[]`*~|\\", "‹›＆［］ʼ∗∼∣＼")  # noqa: RUF001 - that is the point
-"""What formats, in letters that only look like it."""
+"""Characters that format text, replaced by look-alikes that do not."""
 
 _TITLES: Final[Mapping[EventType, str]] = {
     EventType.SUBMITTED: "{job} was submitted",
@@ -67,7 +67,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sent:
-    """How sending a message to one service ended; `late` where that was not known in time."""
+    """The result of sending to one service; `late` if it was not known in time."""
 
     taken: bool
     late: bool
@@ -76,13 +76,13 @@ class Sent:
 
 
 def harmless(text: str) -> str:
-    """Return text of a provider with nothing in it that mentions, links or formats."""
+    """Return a provider's text without mentions, links or formatting."""
     text = clean(text, LONGEST_VALUE).translate(_HARMLESS).replace("@", f"@{_GAP}")
     return text.replace("://", f":{_GAP}//").replace("www.", f"www{_GAP}.")
 
 
 def fields(delivery: Delivery) -> dict[str, Any]:
-    """Return what a template may use, made harmless; what an event lacks is None."""
+    """Return the fields for a template, made harmless; those that an event lacks are None."""
     document = json.loads(delivery.body)
     data: Mapping[str, Any] = document["data"]
     result = data.get("result") or {}
@@ -102,7 +102,7 @@ def _safe(value: Any, depth: int = 4) -> Any:
 
 
 def default(delivery: Delivery) -> Message:
-    """Write the message that a hook without a template sends."""
+    """Return the message of a hook without a template."""
     told = fields(delivery)
     event = delivery.event
     title = _TITLES[event].format(**told)
@@ -123,5 +123,5 @@ def default(delivery: Delivery) -> Message:
 
 
 def tone(event: EventType) -> str:
-    """Say in which colour an event is shown."""
+    """Return the tone of an event: info, success, warning or failure."""
     return _TONES.get(event, "info")

@@ -1,4 +1,4 @@
-"""A child process that ends in time, with all it started, whatever it does with its output."""
+"""Running a child process with a time limit, after which it and all it started are ended."""
 
 import os
 import signal
@@ -14,16 +14,16 @@ import anyio
 from anyio.abc import Process
 
 GRACE = timedelta(seconds=5)
-"""From SIGTERM to SIGKILL."""
+"""The time between SIGTERM and SIGKILL."""
 LINGER = timedelta(seconds=1)
-"""How long output is read after the program ended: a child of its own may hold it open for ever."""
+"""How long output is read after the program has ended: its own children may keep the pipe open for ever."""
 CHUNK = 65536
-"""Bytes that are read at once."""
+"""Bytes read at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """What to run, where, and for how long."""
+    """A program to run, where, and for how long."""
 
     argv: Sequence[str]
     stdin: bytes
@@ -31,12 +31,12 @@ class Task:
     env: Mapping[str, str]
     timeout: timedelta
     keep: int
-    """Bytes of each output that are kept, from its end."""
+    """How many bytes of each output are kept, counted from its end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How it ended; `code` is None where it had to be ended, negative where a signal did it."""
+    """How it ended; `code` is None if we ended it, and negative if a signal did."""
 
     code: int | None
     output: bytes
@@ -44,13 +44,13 @@ class Outcome:
 
 
 async def run(task: Task) -> Outcome:
-    """Run `task` in a session of its own; raises OSError where it cannot be started.
+    """Run `task` in its own session; raises OSError if it cannot be started.
 
-    After its time, or when we are cancelled, its whole process group is ended before this returns.
+    When its time is up, or on cancellation, its whole process group is ended before this returns.
     """
     output, errors = bytearray(), bytearray()
     with ExitStack() as held:
-        # The pipes are ours, not asyncio's: its transports stay open while any grandchild holds them.
+        # Our own pipes: asyncio's transports would stay open while any grandchild holds them.
         out, err = _Pipe(held), _Pipe(held)
         process = await _start(task, out, err)
         try:
@@ -68,7 +68,7 @@ async def run(task: Task) -> Outcome:
 
 
 class _Pipe:
-    """Both ends of a pipe; ours does not block."""
+    """Both ends of a pipe; reading ours does not block."""
 
     def __init__(self, held: ExitStack) -> None:
         reader, writer = os.pipe()
@@ -78,7 +78,7 @@ class _Pipe:
 
 
 async def _start(task: Task, out: _Pipe, err: _Pipe) -> Process:
-    # A file, since a program may end without reading it, and then a pipe would break under the writer.
+    # A file rather than a pipe, which would break if the program ended without reading it.
     with TemporaryFile() as stdin, out.writer, err.writer:
         stdin.write(task.stdin)
         stdin.seek(0)
@@ -104,7 +104,7 @@ async def _drain(reader: FileIO, kept: bytearray, keep: int) -> None:
 
 
 async def _end(process: Process) -> None:
-    """Ask the whole group to stop, then make it; the unreaped leader keeps its number from being reused."""
+    """Stop the whole group, first politely; its unreaped leader keeps the group's id from being reused."""
     with anyio.CancelScope(shield=True):
         _signal(process.pid, signal.SIGTERM)
         with anyio.move_on_after(GRACE.total_seconds()):

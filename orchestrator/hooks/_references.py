@@ -1,4 +1,4 @@
-"""The secrets that a hook's table names, one or a list: how they are written, and looked up to send."""
+"""The secrets that a hook's table refers to, one or a list: their types, and looking them up."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,18 +11,18 @@ from orchestrator.config.secret import Secret, SecretRef, resolve
 from orchestrator.errors import HookError, SecretError
 
 FRESH: Final = 60.0
-"""Seconds for which a resolved secret is used again."""
+"""Seconds for which a resolved secret is reused."""
 
 
 def form(value: object) -> str:
-    """Tell a list from a single reference, as the tag of a union."""
+    """Return the tag of a union: "list" or "one"."""
     return "list" if isinstance(value, list | tuple) else "one"
 
 
 def at_most(most: int, what: str) -> Callable[[tuple[SecretRef, ...]], tuple[SecretRef, ...]]:
     """Return a validator for a list of 1 to `most` references."""
 
-    # Not as min_length, which is also told where the only item has a fault of its own.
+    # Not min_length, which would also be reported when the only item has a fault of its own.
     def checked(references: tuple[SecretRef, ...]) -> tuple[SecretRef, ...]:
         if not 1 <= len(references) <= most:
             raise PydanticCustomError(what, "{text}", {"text": f"expected 1 to {most} {what}"})
@@ -32,7 +32,7 @@ def at_most(most: int, what: str) -> Callable[[tuple[SecretRef, ...]], tuple[Sec
 
 
 class References:
-    """What a table names, and the secrets behind it for as long as they are fresh."""
+    """The references of a table, and their secrets while they are fresh."""
 
     def __init__(self, given: SecretRef | tuple[SecretRef, ...], root: Path, env: Mapping[str, str]) -> None:
         self.all = given if isinstance(given, tuple) else (given,)
@@ -43,7 +43,7 @@ class References:
         self._stale_at = 0.0
 
     async def resolved(self) -> Sequence[Secret]:
-        """Return the secrets in the order of the table; raises `SecretError`."""
+        """Return the secrets in the table's order; raises `SecretError`."""
         async with self._lock:
             if not self._secrets or anyio.current_time() >= self._stale_at:
                 self._secrets = tuple([await resolve(one, self._root, self._env) for one in self.all])
@@ -51,7 +51,7 @@ class References:
             return self._secrets
 
     async def to_send(self) -> Sequence[Secret]:
-        """Return the secrets; where one is missing, raises the `HookError` of a delivery not sent."""
+        """Return the secrets; raises the `HookError` of an unsent delivery if one is missing."""
         try:
             return await self.resolved()
         except SecretError as error:

@@ -1,7 +1,7 @@
-"""Run as a process of its own: renders templates within limits, since no sandbox bounds time and memory.
+"""Renders templates in a separate process with limits, since jinja2's sandbox bounds neither time nor memory.
 
 It gets `{"templates": {…}, "fields": {…}, "most": n}` on standard input and prints `{"texts": {…}}`, or
-`{"error": "…"}`. It is started by its path and knows nothing of the package, so that it starts at once.
+`{"error": "…"}`. It is started by its path and imports nothing of the package, so it starts quickly.
 """
 
 import json
@@ -17,7 +17,7 @@ MEMORY = 512 * 1024 * 1024
 
 
 def main() -> None:
-    """Render what stands on standard input."""
+    """Render the templates given on standard input."""
     _limit()
     order: dict[str, Any] = json.load(sys.stdin)
     made = ImmutableSandboxedEnvironment(

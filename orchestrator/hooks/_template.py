@@ -1,4 +1,4 @@
-"""Templates of messages: parsed, checked and bounded; loaded only where there is one."""
+"""Checking the templates of messages; loaded only if a hook has one."""
 
 from typing import Final
 
@@ -18,20 +18,20 @@ _REFUSED: Final = (
 
 
 def environment() -> ImmutableSandboxedEnvironment:
-    """Return what a template is read by: nothing of Python, no globals, no unknown name."""
+    """Return the environment that parses templates: sandboxed, without globals or undefined names."""
     made = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     made.globals.clear()
     return made
 
 
 def fault(source: str, fields: frozenset[str], tables: frozenset[str]) -> str | None:
-    """Say what is wrong with a template, None where nothing is; it is read, never rendered.
+    """Say what is wrong with a template, or return None; it is parsed, never rendered.
 
     `fields` are the names that it may use, `tables` those of them that have names inside.
     """
     made = environment()
     try:
-        # Never compiled: that would work out what is constant in it, in this process and without a limit.
+        # Never compiled: that would evaluate its constants in this process, without limits.
         tree = made.parse(source)
     except TemplateSyntaxError as error:
         return f"line {error.lineno}: {_first(error)}"
@@ -50,7 +50,7 @@ def fault(source: str, fields: frozenset[str], tables: frozenset[str]) -> str | 
 
 
 def _loaded(tree: nodes.Template) -> set[str]:
-    """Return the names that are used and never given a value; jinja2's own way to tell compiles it."""
+    """Return the names used without a value; jinja2's own function for this would compile the template."""
     names = list(tree.find_all(nodes.Name))
     given = {name.name for name in names if name.ctx != "load"}
     if tree.find(nodes.For):

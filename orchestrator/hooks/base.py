@@ -1,4 +1,4 @@
-"""What a hook is to the rest of the program."""
+"""The interface of a hook."""
 
 import os
 from abc import ABC, abstractmethod
@@ -12,24 +12,24 @@ from orchestrator.config.manifest import HookOptions
 from orchestrator.core.delivery import Delivery
 
 TROUBLED: Final = (429, 502, 503, 504)
-"""Answers that speak for the receiver as a whole, not for what it was sent."""
+"""Status codes that mean the receiver as a whole is in trouble, not this delivery."""
 
 
 def utc_now() -> datetime:
-    """Return the aware UTC time; every hook takes another clock in its place."""
+    """Return the time in UTC, the default clock of hooks."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """What would be sent, for `hooks test --dry-run`: lines of a head, and the exact bytes."""
+    """What would be sent, for `hooks test --dry-run`: the head's lines and the exact bytes."""
 
     head: tuple[str, ...]
     body: bytes
 
 
 class Hook(ABC):
-    """One receiver; made new for every change of its table."""
+    """One receiver; made anew when its table changes."""
 
     kind: ClassVar[str]
     Options: ClassVar[type[HookOptions]] = HookOptions
@@ -44,40 +44,40 @@ class Hook(ABC):
     ) -> None:
         self.options = options
         self.root = root
-        """The folder of the file that declares it: where relative paths and commands start."""
+        """The folder of the file that declares it, where relative paths and commands start."""
         self.now = now
         self.env = env
-        """Where its secrets are looked up."""
+        """The environment in which its secrets are looked up."""
 
     @property
     @abstractmethod
     def origin(self) -> str:
-        """Name what fails together: scheme, host and port, or the command."""
+        """Name the receiver that fails as one: scheme, host and port, or the command."""
 
     @property
     def local(self) -> bool:
-        """Whether what it sends stays on this machine's loopback."""
+        """Whether its deliveries stay on this machine."""
         return False
 
     @property
     def deadline(self) -> timedelta:
-        """The longest that one `send` takes; a lease outlasts it."""
+        """How long one `send` can take; leases last longer."""
         return timedelta(seconds=15)
 
     @abstractmethod
     async def send(self, delivery: Delivery) -> str | None:
-        """Send it and return what is worth keeping of the answer; raises `HookError`, `HookGone`."""
+        """Send it and return the answer's text to keep; raises `HookError`, `HookGone`."""
 
     async def preview(self, delivery: Delivery) -> Preview:
-        """Return what `send` would send; it sends nothing."""
+        """Return what `send` would send, without sending it."""
         return Preview(head=(), body=delivery.body)
 
     def problems(self) -> Mapping[str, str]:
-        """Return what is wrong on this machine, by the key of its table; reads no secret and no network."""
+        """Return what is wrong on this machine, by the table's keys; reads no secret and no network."""
         return {}
 
     async def check(self) -> None:  # noqa: B027 - optional: a kind may have nothing to check
-        """Raise `HookError` or `SecretError` where it cannot work: a secret that is missing or malformed."""
+        """Raise `HookError` or `SecretError` if it cannot work, such as when a secret is missing."""
 
     async def aclose(self) -> None:  # noqa: B027 - optional: a kind may hold nothing
-        """Give back what it holds."""
+        """Release its resources."""

@@ -1,4 +1,4 @@
-"""A program of the user's own, run once for each delivery."""
+"""Runs the user's own program for each delivery."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from orchestrator.hooks._reply import KEPT, clean
 from orchestrator.hooks.base import Hook, Preview
 
 LATER = 75
-"""EX_TEMPFAIL of sysexits.h: a later try, please."""
+"""The exit code that asks for a later try: EX_TEMPFAIL of sysexits.h."""
 
 
 def _argv(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ class Command(Hook):
 
     @property
     def deadline(self) -> timedelta:
-        """The time it may take, and to be ended after that."""
+        """Its time limit and the time to end it afterwards."""
         return self.options.timeout + LINGER + GRACE
 
     def problems(self) -> Mapping[str, str]:
@@ -72,12 +72,12 @@ class Command(Hook):
         return {} if self._program() else {"command": self._missing()}
 
     async def check(self) -> None:
-        """Raise `HookError` where the program cannot be run."""
+        """Raise `HookError` if the program cannot be run."""
         if not self._program():
             raise HookError(self._missing())
 
     async def preview(self, delivery: Delivery) -> Preview:
-        """Show the arguments, the variables that are ours, and what stands on standard input."""
+        """Show the arguments, the variables we add, and the standard input."""
         ours = {name: value for name, value in environment(delivery).items() if name not in child.INHERITED}
         program = self._program() or self.options.command[0]
         head = (
@@ -88,7 +88,7 @@ class Command(Hook):
         return Preview(head=head, body=delivery.body)
 
     async def send(self, delivery: Delivery) -> str | None:
-        """Run it once; 0 is done, 75 a later try, anything else a failure."""
+        """Run it once; exit code 0 is success, 75 asks for a later try, any other is a failure."""
         program = self._program()
         if program is None:
             raise HookError(self._missing(), down=True)
@@ -144,7 +144,7 @@ def _name(number: int) -> str:
 
 
 def environment(delivery: Delivery) -> dict[str, str]:
-    """Return all that a command's environment holds; text of a provider is only ever a value in it."""
+    """Return a command's whole environment; a provider's text is only ever a value in it."""
     data: Mapping[str, Any] = json.loads(delivery.body)["data"]
     told = {
         "ORCHESTRATOR_EVENT": delivery.event,

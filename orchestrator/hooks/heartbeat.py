@@ -1,4 +1,4 @@
-"""A sign of life for an outside checker (healthchecks.io's form): it misses us when we are dead."""
+"""Pings an outside checker such as healthchecks.io, which raises the alarm when the pings stop."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -22,7 +22,7 @@ DEADLINE: Final = timedelta(seconds=10)
 
 
 async def ping(given: str | SecretRef, root: Path, env: Mapping[str, str]) -> bool:
-    """Say once that all is well; what comes of it is logged, and the address never is."""
+    """Send one ping; its outcome is logged, its address never."""
     try:
         with anyio.fail_after(DEADLINE.total_seconds()):
             await _get(given if isinstance(given, str) else (await resolve(given, root, env)).reveal())

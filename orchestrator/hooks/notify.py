@@ -1,4 +1,4 @@
-"""Chat, mail and the other services that apprise speaks to, as messages that people read."""
+"""Sends messages for people to chat, mail and the other services that apprise supports."""
 
 import json
 import os
@@ -27,9 +27,9 @@ from orchestrator.hooks._reply import clean
 from orchestrator.hooks.base import TROUBLED, Hook, Preview, utc_now
 
 LARGEST_TEMPLATE: Final = 8192
-"""Bytes of a template."""
+"""The most bytes a template may have."""
 LONGEST: Final = 16_000
-"""Characters of a message; a service may take fewer, and then gets fewer."""
+"""Characters of a message; a service that accepts fewer gets a shortened one."""
 LONGEST_TITLE: Final = 250
 RENDER: Final = timedelta(seconds=10)
 MOST_URLS: Final = 10
@@ -79,7 +79,7 @@ class NotifyOptions(HookOptions):
 
 
 class Notify(Hook):
-    """Sends a message for each event; a service that took it is not sent it again on a retry."""
+    """Sends a message for each event; a retry leaves out the services that have taken it."""
 
     kind: ClassVar[str] = "notify"
     Options: ClassVar[type[HookOptions]] = NotifyOptions
@@ -101,20 +101,20 @@ class Notify(Hook):
 
     @property
     def origin(self) -> str:
-        """Name where the addresses are found: they are secrets themselves."""
+        """Name the references, since the addresses themselves are secrets."""
         return "notify " + " ".join(_place(one) for one in self._urls.all)
 
     @property
     def deadline(self) -> timedelta:
-        """The time-out of each service, and what the templates and the addresses take before."""
+        """The time limits of all services, templates and addresses together."""
         return self.options.timeout * len(self._urls.all) + RENDER + timedelta(seconds=10)
 
     def problems(self) -> Mapping[str, str]:
-        """Say that apprise is not installed."""
+        """Say if apprise is not installed."""
         return {} if find_spec("apprise") else {"kind": MISSING}
 
     async def check(self) -> None:
-        """Raise `SecretError` or `HookError` where an address is missing, or no service is behind it."""
+        """Raise `SecretError` or `HookError` if an address is missing or belongs to no service."""
         self._installed()
         for secret in await self._urls.resolved():
             wrong = await anyio.to_thread.run_sync(_problem, secret.reveal(), limiter=self._threads)
@@ -180,7 +180,7 @@ class Notify(Hook):
 
 
 async def render(templates: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
-    """Render templates in a process of their own, with little time and memory; raises `HookError`."""
+    """Render templates in a separate process with little time and memory; raises `HookError`."""
     order = {"templates": dict(templates), "fields": dict(values), "most": LONGEST}
     task = Task(
         argv=(sys.executable, "-I", str(_RENDERER)),
@@ -218,7 +218,7 @@ def _place(reference: SecretRef) -> str:
 
 
 def _hidden(url: str) -> set[str]:
-    """Return what an answer may repeat and nobody is to see: what may be a token in the address."""
+    """Return the parts of an address that may be tokens, to be hidden if an answer repeats them."""
     parts = urlsplit(url)
     whole = {url, parts.netloc, parts.path, parts.query}
     words = {word for word in re.split(r"[/?&=:@#]+", url) if len(word) >= LEAST_HIDDEN}

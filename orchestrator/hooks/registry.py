@@ -12,5 +12,5 @@ GROUP: Final = "orchestrator.hooks"
 
 @cache
 def registry() -> Mapping[str, type[Hook]]:
-    """Return every hook kind that is installed, by its name."""
+    """Return every installed hook kind by name."""
     return {point.name: point.load() for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}

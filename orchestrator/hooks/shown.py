@@ -1,4 +1,4 @@
-"""A hook that is shown rather than sent, for when the sandbox stands in for the providers."""
+"""A hook whose deliveries are shown, not sent: under `--sandbox`."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -13,7 +13,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.hooks")
 
 
 class Shown(Hook):
-    """Stands in for `hook`: tells `show` what it would send, and counts that as delivered."""
+    """Replaces `hook`: passes what it would send to `show`, and counts it as delivered."""
 
     kind: ClassVar[str] = "shown"
 
@@ -24,12 +24,12 @@ class Shown(Hook):
 
     @property
     def origin(self) -> str:
-        """Name what it would reach."""
+        """Name the receiver that it would reach."""
         return self._hook.origin
 
     @property
     def deadline(self) -> timedelta:
-        """The longest that its preview takes."""
+        """How long its preview can take."""
         return self._hook.deadline
 
     async def preview(self, delivery: Delivery) -> Preview:
@@ -37,7 +37,7 @@ class Shown(Hook):
         return await self._hook.preview(delivery)
 
     async def send(self, delivery: Delivery) -> str:
-        """Show it; no address is looked up, no program run."""
+        """Show it, without looking up an address or running a program."""
         preview = await self._hook.preview(delivery)
         body = preview.body.decode("utf-8", "replace")
         lines = (f"{delivery.hook} would get {delivery.event} (--with-hooks sends it):", *preview.head, body)
@@ -45,15 +45,15 @@ class Shown(Hook):
         return "shown, not sent: --with-hooks sends it"
 
     async def aclose(self) -> None:
-        """Give back what the hook holds."""
+        """Release the hook's resources."""
         await self._hook.aclose()
 
 
 def instead_of(hooks: Mapping[str, Hook], show: Callable[[str], None]) -> Mapping[str, Hook]:
-    """Return `hooks` with every one that leaves this machine shown."""
+    """Replace every hook whose deliveries leave this machine by one that shows them."""
     return {name: hook if hook.local else Shown(hook, show) for name, hook in hooks.items()}
 
 
 def log_shown(text: str) -> None:
-    """Show it in the log."""
+    """Write a shown delivery to the log."""
     log.info("hook.shown", text=text)

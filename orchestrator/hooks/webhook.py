@@ -1,4 +1,4 @@
-"""A signed POST to a receiver of the user's own: Standard Webhooks 1.0 (its spec read 2026-11)."""
+"""Sends a signed POST to the user's own receiver: Standard Webhooks 1.0 (its spec read 2026-11)."""
 
 import base64
 import binascii
@@ -43,23 +43,23 @@ from orchestrator.net.tls import trust
 
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 64
-"""Bytes of a secret."""
+"""The fewest and the most bytes a secret may have."""
 MOST_SECRETS = 5
 READ = 65536
-"""Raw bytes of a reply that are read; they are never decoded."""
+"""Bytes read of a reply, undecoded."""
 LIKE_A_TOKEN = 16
-"""Characters of a part of a URL that is not shown, should a receiver repeat it."""
+"""From this many characters on, a part of the URL is hidden if a receiver repeats it."""
 LOOKUP_SECONDS = 10.0
-"""How long secrets and addresses may take, before a delivery and apart from its own limit."""
+"""Time limit for looking up secrets and addresses, apart from the delivery's own."""
 
 
 def make_secret() -> str:
-    """Make a new webhook secret."""
+    """Return a new webhook secret."""
     return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def key(secret: str) -> bytes:
-    """Decode a webhook secret strictly; raises `HookError`, which never shows it."""
+    """Decode a webhook secret strictly; raises `HookError`, which never quotes it."""
     text = secret.removeprefix(PREFIX)
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -125,7 +125,7 @@ class WebhookOptions(HookOptions):
 
     @property
     def private(self) -> bool:
-        """Say whether its host may be private, loopback or plain http."""
+        """Whether its host may be private or loopback, and its scheme plain http."""
         return _allows(self.allow_private, host_of(place_of(self.url)))
 
 
@@ -166,7 +166,7 @@ class Webhook(Hook):
 
     @property
     def origin(self) -> str:
-        """Name scheme, host and port."""
+        """Return scheme, host and port."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{self._place.scheme}://{host}:{self._port}"
 
@@ -177,16 +177,16 @@ class Webhook(Hook):
 
     @property
     def deadline(self) -> timedelta:
-        """What looking up, connecting and the exchange may take, each for itself."""
+        """The time limits of looking up, connecting and the exchange together."""
         return timedelta(seconds=self._patience + CONNECT_SECONDS) + self.options.timeout
 
     async def check(self) -> None:
-        """Raise `SecretError` or `HookError` where a secret is missing or malformed."""
+        """Raise `SecretError` or `HookError` if a secret is missing or malformed."""
         for secret in await self._secrets.resolved():
             key(secret.reveal())
 
     async def send(self, delivery: Delivery) -> str | None:
-        """POST it once; 2xx is done, 410 the end of the hook, anything else a failure."""
+        """POST it once; 2xx is success, 410 ends the hook, any other answer is a failure."""
         try:
             with anyio.fail_after(self._patience):
                 resolved = await self._secrets.to_send()
@@ -229,7 +229,7 @@ class Webhook(Hook):
             raise HookError(f"uncertain: {why}", down=True) from error
 
     async def preview(self, delivery: Delivery) -> Preview:
-        """Show the request, signed where the secret is to be had."""
+        """Show the request, signed if the secret resolves."""
         now = self.now()
         try:
             keys = [key(secret.reveal()) for secret in await self._secrets.resolved()]
@@ -241,7 +241,7 @@ class Webhook(Hook):
         return Preview(head=head, body=delivery.body)
 
     def _hidden(self, resolved: Sequence[Secret]) -> Iterator[str]:
-        """Yield what a reply may echo and nobody is to see: the secrets, and a token in the URL."""
+        """Yield what must be hidden if a reply repeats it: the secrets, and tokens in the URL."""
         for secret in resolved:
             text = secret.reveal().removeprefix(PREFIX)
             yield from (text, text.rstrip("="), quote(text, safe=""))

@@ -1,6 +1,7 @@
-"""Which addresses may be reached where others choose the host: looked up each time, checked, then dialled.
+"""Which addresses may be connected to when somebody else chooses the host.
 
-A request goes to the address that was checked, with the host's name in its head and its TLS handshake.
+The host is looked up for every request and all its addresses are checked. The connection then goes to a
+checked address, with the host's name in the request and in the TLS handshake.
 """
 
 import re
@@ -13,13 +14,13 @@ import httpx
 
 Address = IPv4Address | IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From a host and a port to its addresses, the best first; raises OSError."""
+"""Returns the addresses of a host and port, best first; raises OSError."""
 Content = bytes | AsyncIterator[bytes] | None
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 
 MOST_ADDRESSES = 3
-"""How many are dialled before it counts as no connection."""
+"""How many addresses of a host are tried."""
 
 
 def _networks(**names: str) -> tuple[tuple[IPv4Network | IPv6Network, str], ...]:
@@ -30,7 +31,7 @@ def _networks(**names: str) -> tuple[tuple[IPv4Network | IPv6Network, str], ...]
     )
 
 
-# First, since some of them lie inside private networks: nobody runs a receiver on these.
+# Checked first, since some lie inside private networks; nobody runs a receiver on these.
 _NEVER = _networks(
     cloud_metadata=(
         "169.254.169.254 169.254.170.2 100.100.100.200 168.63.129.16 192.0.0.192 fd00:ec2::/32 fd20:ce::254"
@@ -48,7 +49,7 @@ _PRIVATE = _networks(
     benchmarking="198.18.0.0/15",
 )
 
-# Forms that carry an IPv4 address, and how far it is from the right; `ipaddress` judges by their outside.
+# IPv6 forms that contain an IPv4 address, and its offset from the right in bits; `ipaddress` ignores it.
 _CARRIERS: tuple[tuple[IPv6Network, int], ...] = (
     (IPv6Network("::ffff:0:0/96"), 0),
     (IPv6Network("::ffff:0:0:0/96"), 0),
@@ -61,7 +62,7 @@ _ISATAP = 0x00005EFE
 
 
 def denial(text: str, *, private: bool = False) -> str | None:
-    """Say why the address `text` may not be reached, or None where it may."""
+    """Say why the address `text` may not be connected to, or return None."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -77,7 +78,7 @@ def denial(text: str, *, private: bool = False) -> str | None:
 
 
 def unwrap(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 form stands for, else the address itself."""
+    """Return the IPv4 address that an IPv6 address contains, else the address itself."""
     if isinstance(address, IPv4Address) or int(address) <= 1:
         return address
     for network, shift in _CARRIERS:
@@ -91,7 +92,7 @@ def unwrap(address: Address) -> Address:
 
 
 async def lookup(host: str, port: int) -> Sequence[str]:
-    """Ask the system for the addresses of `host`; one that is an address already costs no thread."""
+    """Ask the system for the addresses of `host`; a literal address needs no lookup."""
     try:
         return (str(ip_address(host)),)
     except ValueError:
@@ -101,7 +102,7 @@ async def lookup(host: str, port: int) -> Sequence[str]:
 
 
 def place_of(url: str) -> httpx.URL:
-    """Read a URL to send to; raises ValueError, which never shows it: there may be a token in it."""
+    """Parse a URL to send to; raises ValueError, which never quotes it, since it may contain a token."""
     try:
         place = httpx.URL(url)
     except (httpx.InvalidURL, ValueError, TypeError):
@@ -118,17 +119,17 @@ def place_of(url: str) -> httpx.URL:
 
 
 def host_of(place: httpx.URL) -> str:
-    """Return the host's name as it is compared and looked up."""
+    """Return the host's name in the form that is compared and looked up."""
     return place.raw_host.decode("ascii").lower().rstrip(".")
 
 
 def port_of(place: httpx.URL) -> int:
-    """Return the port, said or meant."""
+    """Return the port, explicit or the scheme's default."""
     return place.port or (443 if place.scheme == "https" else 80)
 
 
 class Unreachable(Exception):
-    """A host has no address, or one that may not be reached; the text says which."""
+    """A host has no address, or one that may not be connected to (`denied`); the text says which."""
 
     def __init__(self, message: str, *, denied: bool) -> None:
         super().__init__(message)
@@ -136,7 +137,7 @@ class Unreachable(Exception):
 
 
 async def checked(host: str, port: int, resolve: Resolver, *, private: bool) -> Sequence[str]:
-    """Return addresses of `host` that may be dialled; one that may not spoils them all."""
+    """Return the addresses of `host` to try; raises `Unreachable` if any of them is not allowed."""
     try:
         addresses = await resolve(host, port)
     except (OSError, UnicodeError) as error:
@@ -151,7 +152,7 @@ async def checked(host: str, port: int, resolve: Resolver, *, private: bool) -> 
 
 
 class Dialled:
-    """Requests to one URL, each to an address of its host."""
+    """Builds requests to a URL that go to given addresses of its host."""
 
     def __init__(self, url: httpx.URL) -> None:
         self._url = url
@@ -173,7 +174,7 @@ class Dialled:
             )
 
     def _at(self, address: str) -> httpx.URL:
-        # Kept for the last address alone: it seldom changes, and making one costs 0.1 ms.
+        # The last address is cached: it seldom changes, and building the URL costs 0.1 ms.
         if self._last is None or self._last[0] != address:
             self._last = address, self._url.copy_with(host=address)
         return self._last[1]

@@ -1,4 +1,4 @@
-"""One request and its answer: what is known where it fails, and how much of the answer is read."""
+"""Sending one request and reading its answer: what a failure proves, and how much is read."""
 
 import logging
 import math
@@ -12,9 +12,9 @@ import anyio
 import httpx
 
 CONNECT_SECONDS: Final = 10.0
-"""How long it may take to be connected, over all addresses of a host."""
+"""Time limit for connecting, over all addresses of a host."""
 _LOGGERS: Final = ("httpx", *(f"httpcore{part}" for part in ("", ".connection", ".http11", ".proxy")))
-# OSError holds TLS errors in mid-stream and time-outs, which httpx lets through; ValueError odd host names.
+# httpx lets some errors through: OSError for TLS errors and time-outs, ValueError for odd host names.
 _TROUBLE: Final = (
     httpx.HTTPError,
     httpx.StreamError,
@@ -29,35 +29,35 @@ _TROUBLE: Final = (
 
 
 class Unsent(Exception):
-    """No byte of the request left this machine; its cause says why."""
+    """No byte of the request left this machine; the cause says why."""
 
 
 class Unanswered(Exception):
-    """The request left, or part of it may have, and no answer came.
+    """The request was sent, at least in part, and no answer came.
 
-    Its cause says why, a `TimeoutError` that time was up.
+    The cause says why; a `TimeoutError` means that time was up.
     """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What came back, as far as it was read; the names of `headers` are in small letters."""
+    """An answer as far as it was read; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    """Raw: it is never decoded here, since a small one may unpack to gigabytes."""
+    """Undecoded, since a small body may decompress to gigabytes."""
     larger: bool = False
-    """There was more of the body than may be read."""
+    """The body was larger than the limit."""
     cut: Exception | None = None
-    """What broke the body off; a `TimeoutError` where time was up."""
+    """The error that cut the body off; a `TimeoutError` means that time was up."""
 
 
 class Connections:
-    """Connections to one place, each with one request at a time.
+    """Connections to one server, each used by one request at a time.
 
-    Bare transports: they have no cookies, redirects, proxies or netrc, and log no URL. One pool for all
-    would walk all its connections for every request (`docs/performance.md`).
+    They are bare transports, without cookies, redirects, proxies or netrc, which log no URL. A single
+    pool would check all its connections for every request (`docs/performance.md`).
     """
 
     def __init__(self, tls: ssl.SSLContext) -> None:
@@ -78,9 +78,9 @@ class Connections:
     ) -> Answer:
         """Send the first of `requests` that gets a connection; raises `Unsent` or `Unanswered`.
 
-        They are the same one to several addresses. All of it ends at `until`, by the loop's clock, and
-        `seconds` after the request began to leave; `connect` is for TCP and TLS each. `cap` tells from the
-        status how many bytes of the body to read. `alone`: on a connection of its own, closed afterwards.
+        They are one request to several addresses. Everything ends at `until`, by the loop's clock, and
+        `seconds` after the request starts to be sent; `connect` limits TCP and TLS each. `cap` returns how
+        many bytes to read of a body with a given status. `alone` uses a new connection and closes it.
         """
         async with self._taken(alone=alone) as transport:
             with anyio.CancelScope(deadline=until) as limit:
@@ -109,7 +109,7 @@ class Connections:
         return httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits, retries=0)
 
     async def aclose(self) -> None:
-        """Close every connection; one in use is closed when it is done."""
+        """Close all connections; one in use is closed when its request ends."""
         self._closed = True
         with anyio.CancelScope(shield=True):
             while self._idle:
@@ -117,7 +117,7 @@ class Connections:
 
 
 class _Sending:
-    """Told by httpcore of each thing it does: knows whether a byte of the request may have left."""
+    """Follows httpcore's progress, to know whether any byte of the request may have been sent."""
 
     def __init__(self, limit: anyio.CancelScope, seconds: float) -> None:
         self.begun = False
@@ -130,7 +130,7 @@ class _Sending:
             self._limit.deadline = min(self._limit.deadline, anyio.current_time() + self._seconds)
 
     def failure(self) -> Unsent | Unanswered:
-        """Return what a failure at this point proves."""
+        """Return the error that a failure now means."""
         return Unanswered() if self.begun else Unsent()
 
 
@@ -153,7 +153,7 @@ async def _first(
 
 
 async def _read(response: httpx.Response, cap: int, until: float) -> Answer:
-    """Read up to `cap` bytes; the status is known, so it is the caller's to say what a broken body means."""
+    """Read up to `cap` bytes. The status is known, so the caller decides what a broken body means."""
     kept = bytearray()
     cut: Exception | None = None
     try:
@@ -179,7 +179,7 @@ async def _read(response: httpx.Response, cap: int, until: float) -> Answer:
 
 
 def quiet_loggers() -> None:
-    """Keep the client's own logs, which show URLs and headers, from ever going below a warning."""
+    """Keep the HTTP client from logging below warnings, since its logs contain URLs and headers."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)

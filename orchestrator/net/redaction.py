@@ -1,7 +1,7 @@
-"""Hiding every secret of this process in a text, however the text writes it.
+"""Hides every secret of this process in a text, however it is written there.
 
 Texts are compared in a folded form: escapes decoded, Unicode in its compatibility form, case, spaces and
-invisible characters dropped. So one needle finds all spellings of a secret, and five find its encodings.
+invisible characters dropped. So one needle finds all spellings of a secret, and a few more its encodings.
 """
 
 import base64
@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 HIDDEN: Final = "***"
 SHORTEST: Final = 4
-"""Characters of a secret that is hidden at all: shorter ones would tear up every text."""
+"""Secrets with fewer characters are not hidden: they occur in every text."""
 ANYWHERE: Final = 8
-"""Characters from which on it is hidden inside a word too; a shorter one only where it stands alone."""
+"""Secrets with fewer characters are hidden only where they are a word of their own."""
 WEBHOOK: Final = "whsec_"
-"""Begins the secret of a webhook; what follows is as secret without it."""
+"""The prefix of webhook secrets; what follows it is hidden without the prefix too."""
 ROUNDS: Final = 4
-"""How often a text is decoded: escapes of escapes are not rare where JSON is quoted in JSON."""
+"""How many times a text is decoded, since JSON quoted in JSON has escapes of escapes."""
 LONGEST: Final = 2**16
-"""Characters of a line that is searched letter by letter; a longer one with a secret is hidden whole."""
+"""Longer lines are not searched character by character: with a secret in them they are hidden whole."""
 
 _ESCAPED: Final = re.compile(
     rf"(?P<terminal>{ESCAPE})"
@@ -40,39 +40,39 @@ _ESCAPED: Final = re.compile(
 _MARKS: Final = (b"%", b"&", b"\\", b"\x1b")
 _DROPPED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp", "Mn", "Me"})
 _BLANK: Final = frozenset("\u115f\u1160\u2800")
-"""Letters and symbols by their category, and yet nothing is to be seen of them."""
+"""Letters and symbols by category that are nevertheless invisible."""
 _GONE: Final = bytes((*range(0x1B), *range(0x1C, 0x21), 0x7F))
 _ALPHABET: Final = bytes.maketrans(
     bytes((*range(ord("A"), ord("Z") + 1), ord("-"), ord("_"))),
     bytes((*range(ord("a"), ord("z") + 1), ord("+"), ord("/"))),
 )
-"""Small letters, and one alphabet for both of base64's."""
+"""Maps to lower case, and base64's URL-safe alphabet to the usual one."""
 _TOKEN: Final = re.compile(r"[A-Za-z0-9+/=_-]")
 
 
 @dataclass(frozen=True, slots=True)
 class _Needle:
-    """One folded form of a secret; `coded` where the text around it belongs to the same encoding."""
+    """One folded form of a secret; `coded` if the text around it belongs to the same encoding."""
 
     form: bytes
     coded: bool = False
 
     @property
     def alone(self) -> bool:
-        """Whether it counts only where it touches no letter or digit."""
+        """Whether it counts only next to no letter or digit."""
         return len(self.form) < ANYWHERE
 
 
 def redact(text: str, *, also: Iterable[str] = ()) -> str:
-    """Return `text` with `***` in place of every secret of this process, and of what is in `also`."""
+    """Replace every secret of this process, and everything in `also`, by `***`."""
     needles = (*_registered(), *(needle for value in also for needle in _needles(value)))
     return _hidden(text, needles)
 
 
 def redact_all(value: T, *, written: bytes | None = None) -> T:
-    """Return `value`, which is what JSON can hold, with every text in it redacted.
+    """Redact every text in `value`, which consists of JSON's types.
 
-    `written` is the JSON that it was read from: where nothing is escaped there, one look at it is enough.
+    `written` is the JSON that it was parsed from: if nothing is escaped there, searching it once is enough.
     """
     needles = _registered()
     if written is not None and b"\\" not in written and written.isascii():
@@ -84,12 +84,12 @@ def redact_all(value: T, *, written: bytes | None = None) -> T:
 
 
 def shown(text: str, cap: int = MESSAGE_CAP, *, also: Iterable[str] = ()) -> str:
-    """Make outside text fit to show and store: one clean line without secrets, and only then cut."""
+    """Make outside text safe to show and store: one clean line, with secrets hidden before it is cut."""
     return clean(redact(clean(text, len(text)), also=also), cap)
 
 
 def shows_secret(text: str) -> bool:
-    """Say whether a secret of this process stands in `text`."""
+    """Say whether `text` contains a secret of this process."""
     return redact(text) != text
 
 
@@ -97,7 +97,7 @@ _built: tuple[int, tuple[_Needle, ...]] = (0, ())
 
 
 def _registered() -> tuple[_Needle, ...]:
-    """Return the needles of all secrets, made anew when there are others."""
+    """Return the needles of all secrets, made anew when the secrets change."""
     global _built
     if changes() != _built[0]:
         made = dict.fromkeys(needle for value in tuple(known()) for needle in _needles(value))
@@ -119,8 +119,8 @@ def _needles(value: str) -> tuple[_Needle, ...]:
 
 
 def _cores(raw: bytes) -> Iterator[bytes]:
-    """Yield the characters of base64 that `raw` alone decides, at each of its three alignments."""
-    if len(raw) < ANYWHERE:  # too few are left of it inside other bytes
+    """Yield the base64 characters that depend on `raw` alone, at each of the three alignments."""
+    if len(raw) < ANYWHERE:  # too short to be found inside other bytes
         yield _ascii(base64.b64encode(raw).rstrip(b"="))
         return
     for lead in range(3):
@@ -130,7 +130,7 @@ def _cores(raw: bytes) -> Iterator[bytes]:
 
 
 def _touched(text: str, needles: Collection[_Needle]) -> bool:
-    """Look quickly whether anything of `needles` may stand in `text`; most texts hold nothing of them."""
+    """Check quickly whether any needle may be in `text`; most texts contain none."""
     if not needles or not text:
         return False
     for form in _rounds(text):
@@ -141,7 +141,7 @@ def _touched(text: str, needles: Collection[_Needle]) -> bool:
 
 
 def _rounds(text: str) -> Iterator[str]:
-    """Yield `text` as it is, then with its escapes decoded, again and again until none is left."""
+    """Yield `text`, then with its escapes decoded, repeatedly until none is left."""
     yield text
     for _ in range(ROUNDS):
         decoded = _ESCAPED.sub(_meaning, text) if any(mark.decode() in text for mark in _MARKS) else text
@@ -200,7 +200,7 @@ def _hidden(text: str, needles: Collection[_Needle]) -> str:
 
 
 Unit = tuple[str, int, int]
-"""A character of a decoded text, and the part of the original that it stands for."""
+"""A character of a decoded text, and the range of the original that it comes from."""
 
 
 def _replaced(text: str, needles: Collection[_Needle]) -> str:
@@ -221,7 +221,7 @@ def _replaced(text: str, needles: Collection[_Needle]) -> str:
 
 
 def _decoded(units: list[Unit]) -> list[Unit]:
-    """Decode once, as `_rounds` does, and keep for each character where it comes from."""
+    """Decode once, as `_rounds` does, keeping track of where each character comes from."""
     text = "".join(char for char, _, _ in units)
     made: list[Unit] = []
     at = 0

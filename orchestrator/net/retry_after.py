@@ -7,15 +7,15 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 LONGEST: Final = 86400.0
-"""Seconds that are believed at most."""
+"""The longest wait that is believed, in seconds."""
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
 _QUOTA = re.compile(r";\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})", re.ASCII)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Read `Retry-After`, seconds or a date, as seconds from now; None where it says nothing.
+    """Return the seconds to wait by `Retry-After`, which is a number or a date; None if it says nothing.
 
-    A date counts from the answer's own `Date`, since the same clock wrote both; without one from `now`.
+    A date is compared with the answer's own `Date`, written by the same clock; without one with `now`.
     """
     value = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(value):
@@ -37,6 +37,6 @@ def _date(value: str) -> datetime | None:
 
 
 def quota_wait(headers: Mapping[str, str]) -> float:
-    """Read the `Ratelimit` header: seconds until requests count anew where none is left, else 0."""
+    """Return the seconds until the quota in `Ratelimit` is renewed if it is used up, else 0."""
     waits = (int(t) for r, t in _QUOTA.findall(headers.get("ratelimit", "")) if int(r) == 0)
     return min(float(max(waits, default=0)), LONGEST)

@@ -1,4 +1,4 @@
-"""The one way to a provider: deadlines, caps, rate limit, redaction, and what each failure means."""
+"""Requests to a provider: deadlines, size limits, rate limit, redaction, and what each failure means."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ HEADERS: Final = {
     "User-Agent": "finetune-orchestrator",
 }
 Params = Mapping[str, str | int] | Sequence[tuple[str, str]]
-"""A query; a sequence where a key is repeated."""
+"""The query of a request; a sequence of pairs where a key is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that was expected; `payload` is its JSON, None for an empty body or a redirect."""
+    """An expected answer; `payload` is its JSON, None for an empty body or a redirect."""
 
     status: int
     headers: Mapping[str, str]
@@ -39,30 +39,30 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One request as a driver asks for it: how it is named in errors, and how its answer is judged."""
+    """How one request is named in errors, how long it may take, and how its answer is judged."""
 
     name: str
     expect: Container[int]
     ends: float
-    """When all of it must be over, by the loop's clock."""
+    """The deadline for the whole call, by the event loop's clock."""
     connect: float
     changes: bool = False
-    """It changes something at the provider, so it leaves at most once."""
+    """It changes something at the provider, so it is sent at most once."""
     creating: bool = False
     endpoint: bool = False
     alone: bool = False
 
     def vague(self, why: str) -> ProviderError:
-        """Return the error for a request that may have been applied."""
+        """Return the error for a request that may or may not have been applied."""
         return (Unclear if self.creating else Transient)(f"{self.name} {why}")
 
     def misread(self, why: str, code: int | None = None) -> ProviderError:
-        """Return the error for an answer that came and cannot be read."""
+        """Return the error for an answer that cannot be read."""
         return (Unclear if self.creating else Misread)(f"{self.name}: {why}", code=code)
 
 
 class Http:
-    """The requests of one account to one origin; raises `ProviderError`s and nothing else."""
+    """Sends the requests of one account to its provider; raises only `ProviderError`s."""
 
     def __init__(
         self,
@@ -83,19 +83,19 @@ class Http:
         self._limiter = limiter
         self._deadline = deadline
         self.withheld: str | None = None
-        """Why no text of the provider is shown: it may hold a secret that we do not know."""
+        """Why the provider's texts must not be shown, or None: they may contain a secret we cannot redact."""
         self.may_change: Callable[[], bool] = lambda: True
-        """Asked right before a request that changes something leaves: may it still?"""
+        """Called right before a request that changes something is sent; False stops it."""
         secure = self.base.lower().startswith("https:")
         self._connections = Connections(trust() if secure else trust_nobody())
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._connections.aclose()
 
     @property
     def blocked(self) -> float:
-        """How many seconds the provider wants to be left alone."""
+        """For how many more seconds the provider asked us to send nothing."""
         return self._limiter.blocked
 
     async def call(
@@ -113,9 +113,9 @@ class Http:
     ) -> Reply:
         """Make one request and return its answer.
 
-        `creating` judges a failure by the closed table of creates; `endpoint` says that the path holds
-        no id, so that 404 speaks of the endpoint. The deadline is for all of it, waiting included. A
-        redirect is never followed; one that is in `expect` is an answer like any other.
+        With `creating`, a failure is judged by the closed table for creates. `endpoint` says that the path
+        contains no id, so a 404 is about the endpoint itself. The deadline covers everything, waiting for
+        the rate limit included. Redirects are never followed; one listed in `expect` is returned.
         """
         seconds = self.upload_deadline if files else self._deadline
         call = Call(
@@ -126,14 +126,13 @@ class Http:
             changes=method != "GET",
             creating=creating,
             endpoint=endpoint,
-            # A create never shares a connection: one that closes under it would leave it in doubt.
+            # A create gets its own connection: a reused one that the server closes would leave it in doubt.
             alone=creating or files is not None,
         )
         wait = await self._limiter.wait(seconds / 3)
         if wait:
             raise NotSent(f"{call.name} is waiting for the rate limit", retry_after=wait)
         headers = {**self._headers, "Connection": "close"} if call.alone else self._headers
-        # A base_url keeps its path, and params=[] would cut a query off that the path brings.
         query = httpx.QueryParams(params) if params else None  # type: ignore[arg-type]  # its own type is narrower
         try:
             request = httpx.Request(
@@ -144,7 +143,7 @@ class Http:
         return self.judged(await self._authorised(request, call), call)
 
     async def _authorised(self, request: httpx.Request, call: Call) -> Answer:
-        """Send `request` as its auth makes it, after the requests that the auth makes for itself."""
+        """Send `request` with its credentials, after any request the auth needs first, as for a token."""
         flow = self._auth.async_auth_flow(request)
         answer: Answer | None = None
         try:
@@ -152,7 +151,7 @@ class Http:
             while True:
                 if wanted is request:
                     if answer is not None and call.changes:
-                        break  # what the provider refused once may not leave a second time
+                        break  # a refused change is never sent a second time
                     self.check_may_leave(call)
                     answer = await self._exchange(request, call)
                     wanted = await flow.asend(httpx.Response(answer.status, request=request))
@@ -170,7 +169,7 @@ class Http:
         return answer
 
     async def _for_auth(self, request: httpx.Request, call: Call) -> httpx.Response:
-        """Make a request that an auth needs first; where it fails, the request proper was not sent."""
+        """Make a request that an auth needs first; if it fails, the actual request was not sent."""
         connections = Connections(trust() if request.url.scheme == "https" else trust_nobody())
         try:
             answer = await connections.send(
@@ -188,7 +187,7 @@ class Http:
         return httpx.Response(answer.status, headers=kept, content=body, request=request)
 
     def check_may_leave(self, call: Call) -> None:
-        """Raise `NotSent` where another process may do this by now."""
+        """Raise `NotSent` if another process may have taken this work over."""
         if call.changes and not self.may_change():
             raise NotSent(f"{call.name} was not sent: the program stood still before it")
 
@@ -200,7 +199,7 @@ class Http:
         return answer
 
     def judged(self, answer: Answer, call: Call) -> Reply:
-        """Return an answer that was expected, else raise what it means."""
+        """Return an expected answer, or raise the error that it means."""
         if answer.status not in call.expect:
             raise self._refusal(answer, call)
         if 300 <= answer.status < 400:
@@ -228,7 +227,7 @@ class Http:
         return kind(f"{call.name} {said}", code=code, retry_after=wait, name=name)
 
     def _said(self, answer: Answer) -> tuple[str, str | None]:
-        """Return the text of an error, fit to be shown, and its name."""
+        """Return an error's text, safe to show, and the provider's name for it."""
         body, payload = b"", None
         try:
             body = _decoded(answer)
@@ -242,7 +241,7 @@ class Http:
 
 
 async def exchanged(connections: Connections, requests: Sequence[httpx.Request], call: Call) -> Answer:
-    """Send the first of `requests` that gets a connection; what fails on the way is a `ProviderError`."""
+    """Send the first of `requests` that gets a connection; raises only `ProviderError`s."""
     try:
         answer = await connections.send(
             requests,
@@ -270,5 +269,5 @@ async def exchanged(connections: Connections, requests: Sequence[httpx.Request],
 
 def _decoded(answer: Answer) -> bytes:
     if answer.cut is not None:
-        return b""  # of an error: its code alone says what is to be known
+        return b""  # the body of an error broke off; the status code is enough
     return inflate(answer.body, answer.headers.get("content-encoding", ""))

@@ -8,9 +8,9 @@ MOST_AT_ONCE = 5
 
 
 class Limiter:
-    """Let `per_second` requests go on average, a few at once after a pause.
+    """Allows `per_second` requests on average, and a small burst after a pause.
 
-    All its state is the time at which the bucket will be full; `clock` must be monotonic.
+    Its only state is the time at which the bucket will be full; `clock` must be monotonic.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Limiter:
         self._sleep = sleep
 
     async def wait(self, longest: float) -> float:
-        """Wait for a turn and return 0; where it is over `longest` away, return the seconds at once."""
+        """Wait until a request may be sent and return 0, or return the seconds if they are over `longest`."""
         give_up = self._clock() + longest
         while True:
             now = self._clock()
@@ -38,17 +38,17 @@ class Limiter:
             self._full = max(self._full, now) + self._gap
             if turn > now:
                 await self._sleep(turn - now)
-            # A refusal that came to another request while this one slept holds for this one too.
+            # If the provider throttled another request while this one waited, this one waits too.
             if self._blocked <= self._clock():
                 return 0.0
 
     @property
     def blocked(self) -> float:
-        """How many seconds nothing may go, by what the provider said."""
+        """For how many more seconds the provider asked us to send nothing."""
         return max(self._blocked - self._clock(), 0.0)
 
     def push_back(self, seconds: float) -> None:
-        """Let nothing go for `seconds`, and no burst after them."""
+        """Send nothing for `seconds`, and allow no burst after them."""
         until = self._clock() + seconds
         self._blocked = max(self._blocked, until)
         self._full = max(self._full, until + self._slack)

@@ -1,4 +1,4 @@
-"""What a failed answer means for the run: one table for reads, a closed one for creates."""
+"""What a failed answer means for a run: one table for reads, and a closed one for creates."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -28,7 +28,7 @@ _READ: Mapping[int, type[ProviderError]] = {
     498: Denied,
 }
 
-# Only what proves that nothing was made; after any other answer the request may have been applied.
+# Only answers that prove that nothing was made; after any other the request may have been applied.
 _CREATE: Mapping[int, type[ProviderError]] = {
     400: Rejected,
     401: Denied,
@@ -46,7 +46,7 @@ _CREATE: Mapping[int, type[ProviderError]] = {
 
 
 def of_read(code: int, *, endpoint: bool = False) -> type[ProviderError]:
-    """Tell what a failed code says of a read; `endpoint` where the path holds no id that could be unknown."""
+    """Return the error that a status code means for a read; `endpoint` if the path contains no id."""
     if endpoint and code in (404, 410):
         return Gone
     if code < 400:
@@ -55,7 +55,7 @@ def of_read(code: int, *, endpoint: bool = False) -> type[ProviderError]:
 
 
 def of_create(code: int) -> type[ProviderError]:
-    """Tell what a failed code says of a create; in doubt unless it proves that nothing was made."""
+    """Return the error that a status code means for a create: in doubt, unless nothing can have been made."""
     return _CREATE.get(code, Unclear)
 
 

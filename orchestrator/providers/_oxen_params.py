@@ -1,6 +1,6 @@
 """Oxen's `training_params` by `script_type`: docs.oxen.ai/fine-tuning-api/reference, read November 2026.
 
-The specification leaves them open, so that one that is not here may still be meant: it is only warned of.
+The specification allows any parameter, so one that is missing here only causes a warning.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,7 +44,7 @@ _PICTURES: Final = {
     **_ALL,
     **_typed(_INTEGER, "gradient_accumulation", "sample_every", "steps"),
     **_typed(_TEXT, "caption_column", "image_column", "timestep_type"),
-    # A list of prompts in the reference, a number in the specification.
+    # The reference says a list of prompts, the specification a number.
     **_typed(_ANY, "samples"),
 }
 _QUESTIONS: Final = {**_LANGUAGE, **_typed(_TEXT, "question_column", "answer_column")}
@@ -66,7 +66,7 @@ PARAMETERS: Final[Mapping[str, Types]] = {
 
 
 def doubts(script_type: str, params: Mapping[str, Any]) -> Iterator[Doubt]:
-    """Find parameters that this kind of training does not document, or documents with another type."""
+    """Find parameters that are not documented for this kind of training, or have another type."""
     known = PARAMETERS[script_type]
     for key, value in params.items():
         path = ("training_params", key)
@@ -79,5 +79,5 @@ def doubts(script_type: str, params: Mapping[str, Any]) -> Iterator[Doubt]:
 
 
 def _fits(value: object, types: tuple[type, ...]) -> bool:
-    # Python counts true and false among the whole numbers.
+    # In Python, bool is a subclass of int.
     return isinstance(value, types) and (not isinstance(value, bool) or types in (_FLAG, _ANY))

@@ -1,4 +1,4 @@
-"""Reading what a provider sent: bounded, strict about form, and safe to show."""
+"""Reading a provider's answers: within limits, strict about their form, and safe to show."""
 
 import json
 import math
@@ -18,7 +18,7 @@ DECODED_CAP: Final = 16 * 2**20
 DEPTH_CAP: Final = 32
 ITEM_CAP: Final = 10_000
 NODE_CAP: Final = 1_000_000
-"""Values in one document: 16 MB of `[],` would otherwise take 400 MB of memory."""
+"""Values in one document: without this limit, 16 MB of `[],` would take 400 MB of memory."""
 WORD_CAP: Final = 200
 
 _NESTING: Final = frozenset({dict, list})
@@ -26,11 +26,11 @@ _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:+=@~-]+(/[A-Za-z0-9_.:+=@~-]+)*")
 _NAME_CAP: Final = 1024
 _LATEST: Final = 253402300799
-"""The last second that a date can hold: of the year 9999."""
+"""The last second of the year 9999, the latest that a datetime can hold."""
 
 
 def inflate(raw: bytes, encoding: str) -> bytes:
-    """Undo the one encoding that we ask for, within its cap."""
+    """Undo the content encoding that we ask for, up to `DECODED_CAP` bytes."""
     match encoding.strip().lower():
         case "" | "identity":
             return raw
@@ -54,7 +54,7 @@ def _gunzip(raw: bytes) -> bytes:
 
 
 def parse(body: bytes) -> Any:
-    """Read strict JSON; an empty body is None. Raises `Misread` and nothing else."""
+    """Parse strict JSON; an empty body is None. Raises only `Misread`."""
     if not body.strip():
         return None
     if body.count(b",") + body.count(b"[") + body.count(b"{") > NODE_CAP:
@@ -80,10 +80,10 @@ def _finite(digits: str) -> float:
 
 
 def _deep(value: Any) -> bool:
-    """Walk level by level, since a recursive walk would fail on what it is to find."""
+    """Say whether `value` is nested too deeply, level by level: recursion would hit Python's limit first."""
     level = [value] if type(value) in _NESTING else []
     for _ in range(DEPTH_CAP):
-        # By exact type, which is all that the parser makes: this looks at every value of every page.
+        # Exact types are all the parser makes, and this check runs on every value of every page.
         level = [
             inner
             for outer in level
@@ -96,11 +96,11 @@ def _deep(value: Any) -> bool:
 
 
 def error_text(payload: Any) -> str:
-    """Find the provider's own words in an error's body, in whichever of the known shapes."""
+    """Find the message in an error's body, in any of the shapes that providers use."""
     match payload:
         case str():
             return payload
-        # Oxen's server: beside these, its status_message is only a code such as bad_request.
+        # Oxen: next to these its status_message is only a code such as bad_request.
         case {"error": {"detail": str(said)}} | {"status_description": str(said)} if said:
             return said
         case {"message": str(said)} | {"status_message": str(said)} if said:
@@ -117,7 +117,7 @@ def error_text(payload: Any) -> str:
 
 @contextmanager
 def after_create() -> Iterator[None]:
-    """Turn a reply that cannot be read into doubt: the request was probably applied."""
+    """Raise `Unclear` instead of `Misread`: a create with an unreadable answer was probably applied."""
     try:
         yield
     except Misread as error:
@@ -125,14 +125,14 @@ def after_create() -> Iterator[None]:
 
 
 def record(value: Any, what: str) -> Mapping[str, Any]:
-    """Take an object, or raise `Misread`."""
+    """Return `value` if it is an object, else raise `Misread`."""
     if not isinstance(value, dict):
         raise Misread(f"{what} is not an object")
     return value
 
 
 def records(value: Any, what: str) -> list[Mapping[str, Any]]:
-    """Take a list of objects within its cap, or raise `Misread`."""
+    """Return `value` if it is a list of at most `ITEM_CAP` objects, else raise `Misread`."""
     if not isinstance(value, list):
         raise Misread(f"{what} is not a list")
     if len(value) > ITEM_CAP:
@@ -141,14 +141,14 @@ def records(value: Any, what: str) -> list[Mapping[str, Any]]:
 
 
 def remote_id(value: Any) -> str:
-    """Take an id that may go into a path, or raise `Misread`."""
+    """Return `value` if it is a plain id, else raise `Misread`."""
     if not isinstance(value, str) or not _ID.fullmatch(value) or value in (".", ".."):
         raise Misread("the answer has no id of a known form")
     return value
 
 
 def resource_name(value: Any) -> str:
-    """Take an id that is an ARN or a resource name, slashes and colons included, or raise `Misread`."""
+    """Return `value` if it is an ARN or a resource name, which may contain slashes, else raise `Misread`."""
     if (
         not isinstance(value, str)
         or len(value) > _NAME_CAP
@@ -160,17 +160,17 @@ def resource_name(value: Any) -> str:
 
 
 def segment(remote_id: str) -> str:
-    """Write an id as one segment of a path, whatever it holds: `arn:a/b` as `arn%3Aa%2Fb`.
+    """Quote an id as one path segment, so `arn:a/b` becomes `arn%3Aa%2Fb`.
 
-    One that no path can hold is `Missing`: the provider can know of no such id.
+    Raises `Missing` for an id that no path can contain, such as `..`: no provider can know it.
     """
     if remote_id in ("", ".", ".."):
-        raise Missing(f'the provider can have no "{remote_id}"')
+        raise Missing(f'"{remote_id}" cannot be an id')
     return quote(remote_id, safe="")
 
 
 def text(item: Mapping[str, Any], key: str) -> str:
-    """Take a text that must be there, as it came."""
+    """Return a required text as it is."""
     value = item.get(key)
     if not isinstance(value, str):
         raise Misread(f"{key} is not text")
@@ -178,19 +178,19 @@ def text(item: Mapping[str, Any], key: str) -> str:
 
 
 def maybe_text(item: Mapping[str, Any], key: str) -> str:
-    """Take a text that may be missing or null: then it is empty."""
+    """Return a text that may be missing or null, which then is empty."""
     return "" if item.get(key) is None else text(item, key)
 
 
 def word(item: Mapping[str, Any], key: str) -> str:
-    """Take a status word that may be missing, safe to show."""
+    """Return a status word, safe to show; empty if it is missing."""
     return clean(maybe_text(item, key), WORD_CAP)
 
 
 def moment(*values: Any) -> datetime | None:
-    """Read the first of `values` that is a time, ISO text or unix seconds, as aware UTC.
+    """Return the first of `values` that is a time, in UTC: ISO text or unix seconds.
 
-    A text without an offset is UTC.
+    Text without an offset is taken as UTC.
     """
     for value in values:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _LATEST:

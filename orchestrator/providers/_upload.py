@@ -1,4 +1,4 @@
-"""Local files on their way to a provider: opened and checked, and streamed to where it says."""
+"""Uploading local files: opening and checking them, and streaming them to the address a provider gives."""
 
 import hashlib
 import os
@@ -20,12 +20,12 @@ from orchestrator.net.tls import trust, trust_nobody
 from orchestrator.providers._http import Call, Http, Reply, exchanged
 
 CHUNK: Final = 2**20
-"""Bytes that are read at once, in a thread: a disk may be slow."""
+"""Bytes read at once, in a thread because disks can be slow."""
 
 
 @contextmanager
 def opened(source: Input, name: str) -> Iterator[IO[bytes]]:
-    """Open a regular file without waiting; a link may lead to it, since its content is what is checked."""
+    """Open a regular file without blocking; links are followed, since the content itself is checked."""
     try:
         number = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -37,7 +37,7 @@ def opened(source: Input, name: str) -> Iterator[IO[bytes]]:
 
 
 async def check_unchanged(file: IO[bytes], source: Input, name: str) -> None:
-    """Hash what will be sent, from the same descriptor, and go back to its start."""
+    """Hash the open file that will be sent, rewind it, and raise `Rejected` if it is not what was planned."""
     if await to_thread.run_sync(_digest, file) != source.sha256:
         raise Rejected(f"{name} has changed since it was planned; nothing was sent")
 
@@ -57,10 +57,10 @@ async def put(
     headers: Mapping[str, str] | None = None,
     expect: Container[int] = (200, 201, 204),
 ) -> Reply:
-    """Stream `file` to an address that the provider gave, which is signed and gets no credentials.
+    """Stream `file` to a signed address that the provider gave, without sending credentials there.
 
-    Its origin must be one of `allowed`, such as `https://*.r2.cloudflarestorage.com`; the addresses of its
-    host are checked as those of a webhook are, unless the provider itself is on this machine.
+    Its origin must match one of `allowed`, such as `https://*.r2.cloudflarestorage.com`. Private addresses
+    are refused as for webhooks, unless the provider itself is on this machine.
     """
     place = _allowed(url, allowed)
     host, seconds = host_of(place), http.upload_deadline
@@ -90,7 +90,7 @@ async def put(
     try:
         requests = tuple(Dialled(place).requests("PUT", addresses, sent, _chunks(file, size)))
         return http.judged(await exchanged(connections, requests, call), call)
-    except Denied as error:  # the signed address has ended: no word on the account's credentials
+    except Denied as error:  # the signed address expired; this says nothing about the account's credentials
         raise Transient(error.message, code=error.code, retry_after=error.retry_after) from error
     finally:
         await connections.aclose()
@@ -109,7 +109,7 @@ def _allowed(url: str, allowed: Collection[str]) -> httpx.URL:
 
 
 def _matches(place: httpx.URL, pattern: str) -> bool:
-    """Compare an origin; `*.` at the head of a pattern's host stands for one or more labels."""
+    """Compare origins; a leading `*.` in the pattern's host stands for one or more labels."""
     scheme, _, rest = pattern.partition("://")
     wanted = httpx.URL(f"{scheme}://{rest.removeprefix('*.')}")
     if (place.scheme, port_of(place)) != (scheme, port_of(wanted)):
@@ -119,7 +119,7 @@ def _matches(place: httpx.URL, pattern: str) -> bool:
 
 
 async def _chunks(file: IO[bytes], size: int) -> AsyncIterator[bytes]:
-    """Read exactly `size` bytes, as many as were announced."""
+    """Yield the first `size` bytes, the length that was announced."""
     left = size
     while left and (chunk := await to_thread.run_sync(file.read, min(CHUNK, left))):
         left -= len(chunk)

@@ -1,8 +1,8 @@
-"""How a request shows whose it is: each kind an `httpx.Auth`, asked anew for every request.
+"""The ways to authenticate: each an `httpx.Auth`, which is asked for every request.
 
-An auth changes the request that it is given, and may first make others, for an access token. It never
-makes the request twice: a refused create is for the worker to judge, and a credential is renewed before
-it ends rather than after a refusal.
+An auth adds credentials to the request, and may first make others, to get an access token. It never sends
+the request twice: the worker decides what follows a refused create, and tokens are renewed before they
+expire, not after a refusal.
 """
 
 from abc import abstractmethod
@@ -22,15 +22,15 @@ from orchestrator.net.retry_after import retry_after
 from orchestrator.providers._read import error_text, parse
 
 EARLY: Final = timedelta(minutes=2)
-"""How long before its end an access token is renewed: a request may be under way for a while."""
+"""How long before it expires a token is renewed, since a request can take a while."""
 SHORT: Final = timedelta(minutes=5)
-"""How long an access token lasts whose end is not told."""
+"""The lifetime of a token whose answer does not say how long it lasts."""
 HELD: Final = 4
-"""Access tokens that are still hidden in texts; older ones have ended and open nothing."""
+"""How many tokens stay registered for redaction; older ones have long expired."""
 
 
 class Headers(httpx.Auth):
-    """Sends credentials as they are, in headers of their own."""
+    """Sends credentials unchanged, in the given headers."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
@@ -44,20 +44,20 @@ class Headers(httpx.Auth):
 
 
 class Bearer(Headers):
-    """Sends a token in `Authorization`."""
+    """Sends a token as `Authorization: Bearer`."""
 
     def __init__(self, token: Secret) -> None:
         super().__init__({"Authorization": f"Bearer {token.reveal()}"})
 
 
 class Signature(httpx.Auth):
-    """Signs the whole request, its body included, such as SigV4 does."""
+    """Signs each request, body included; SigV4 is one such scheme."""
 
     requires_request_body = True
 
     @abstractmethod
     def signed(self, request: httpx.Request, now: datetime) -> Mapping[str, str]:
-        """Return the headers that prove the request: method, target as it is sent, headers and body."""
+        """Return the headers that sign the method, the target as it is sent, the headers and the body."""
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the signature."""
@@ -67,7 +67,7 @@ class Signature(httpx.Auth):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Token:
-    """An access token, and until when it is accepted."""
+    """An access token and when it expires."""
 
     secret: Secret
     ends_at: datetime
@@ -75,9 +75,9 @@ class Token:
 
 @dataclass
 class AccessToken(httpx.Auth):
-    """Sends an access token that is fetched when it is first needed, and again shortly before it ends.
+    """Sends an access token, fetched when first needed and renewed shortly before it expires.
 
-    `ask` makes the request for one: an OAuth grant by a refresh token, a signed assertion or the like.
+    `ask` builds the token request: an OAuth grant with a refresh token, a signed assertion or the like.
     """
 
     ask: Callable[[], httpx.Request]
@@ -87,7 +87,7 @@ class AccessToken(httpx.Auth):
     _held: deque[Secret] = field(default_factory=deque)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Fetch a token where there is none that lasts, and add it."""
+        """Add the token, after fetching one if there is none or it expires soon."""
         async with self._lock:
             if self._token is None or self.clock() >= self._token.ends_at - EARLY:
                 response = yield self.ask()
@@ -104,7 +104,7 @@ class AccessToken(httpx.Auth):
 
 
 def granted(response: httpx.Response, now: datetime) -> Token:
-    """Read the answer of an OAuth token endpoint (RFC 6749 §5)."""
+    """Read the answer of an OAuth token endpoint (RFC 6749 section 5)."""
     try:
         payload = parse(response.content)
     except Misread:
@@ -126,4 +126,4 @@ def granted(response: httpx.Response, now: datetime) -> Token:
             )
             return Token(secret=Secret(value), ends_at=now + timedelta(seconds=min(lasts, 86400.0)))
         case _:
-            raise NotSent("no access token: the answer holds none")
+            raise NotSent("no access token: the answer contains none")

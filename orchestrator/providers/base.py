@@ -1,4 +1,4 @@
-"""What a provider is to the rest of the program: one class for each, and the values it speaks in."""
+"""The interface of a provider: the class that each driver extends, and the values it returns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Fact(Generic[T]):
-    """Something we rely on at a provider, and where it is written; no source means it is not known."""
+    """Something we rely on, and where the provider documents it; without a source it is an assumption."""
 
     value: T
     source: str = ""
@@ -32,7 +32,7 @@ class Fact(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What decides how safely a lost answer is recovered; each default is the pessimistic one."""
+    """Facts that decide how a lost answer is recovered; each default is the pessimistic one."""
 
     create_is_paid: Fact[bool] = Fact(True)
     has_cancel: Fact[bool] = Fact(False)
@@ -43,7 +43,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lifecycle:
-    """The end of a service: shown by `plan`, `apply` and `providers`."""
+    """The end of a service, shown by `plan`, `apply` and `providers`."""
 
     ended: date
     message: str
@@ -52,7 +52,7 @@ class Lifecycle:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """One page of a listing; `next` is the cursor of the page after it, None at the end."""
+    """One page of a listing; `next` is the cursor of the following page, None on the last."""
 
     items: tuple[Snapshot, ...]
     next: str | None = None
@@ -60,13 +60,13 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SecretResolver:
-    """Where secrets come from: paths start at `root`, variables stand in `env`."""
+    """Resolves secret references: relative paths start at `root`, variables are looked up in `env`."""
 
     root: Path
     env: Mapping[str, str]
 
     async def resolve(self, reference: SecretRef) -> Secret:
-        """Resolve one reference; raises `Denied` where it leads nowhere, since then nothing is sent."""
+        """Resolve one reference; raises `Denied` if it leads nowhere, because then nothing is sent."""
         try:
             return await resolve(reference, self.root, self.env)
         except SecretError as error:
@@ -75,7 +75,7 @@ class SecretResolver:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """Data that an account holds."""
+    """A dataset in an account."""
 
     id: str
     name: str
@@ -83,31 +83,31 @@ class Dataset:
 
 
 class Provider(ABC):
-    """One provider's API for one account; `create` and `list` are a must, the rest where it has them."""
+    """One provider's API for one account; a driver needs `create` and `list`, other calls are optional."""
 
     kind: ClassVar[str]
     title: ClassVar[str]
     base_url: ClassVar[str]
     docs: ClassVar[str]
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Keys of `Options` that hold a secret, and the variables that may stand in for each, in order."""
+    """The keys of `Options` that are secrets, and the variables to fall back on for each, in order."""
     headers: ClassVar[Mapping[str, str]] = {}
-    """What every request says beside its credentials."""
+    """Headers of every request, besides the credentials."""
     upload_origins: ClassVar[tuple[str, ...]] = ()
-    """Where else files may be sent, such as `https://*.r2.cloudflarestorage.com`."""
+    """Other origins that files may be uploaded to, such as `https://*.r2.cloudflarestorage.com`."""
     refusals: ClassVar[Mapping[str, type[ProviderError]]] = {}
-    """What an error's own name says of a create, where the number of the answer does not say it."""
+    """What an error of this name means for a create, where its status code would be misleading."""
     Options: ClassVar[type[AccountOptions]] = AccountOptions
     Spec: ClassVar[type[Spec]]
     identity_fields: ClassVar[tuple[str, ...]] = ()
-    """Dotted paths of the fields of a spec that a listing repeats and that name the work."""
+    """Dotted paths of the spec fields that identify the work and are repeated in listings."""
     status_map: ClassVar[Mapping[str, Status]]
-    """What each of its status words means; one that is not here changes nothing, and is shown."""
+    """What each status word means; an unknown one is shown, and changes no status."""
     facts: ClassVar[Facts] = Facts()
     steps: ClassVar[tuple[str, ...]] = ()
-    """The calls after create, in order, before the work is really under way."""
+    """The calls that follow create, in order, before the work really starts."""
     drafts: ClassVar[frozenset[str]] = frozenset()
-    """The status words for what waits for its next step: nothing is at work on it, nothing is paid for."""
+    """The status words that mean it waits for its next step: nothing runs, and nothing is charged."""
     lifecycle: ClassVar[Lifecycle | None] = None
 
     def __init__(self, http: Http, options: AccountOptions, secrets: SecretResolver) -> None:
@@ -118,74 +118,74 @@ class Provider(ABC):
         self.secrets = secrets
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self.http.close()
 
     @classmethod
     def auth(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> httpx.Auth:
-        """Return what each request shows whose it is by; `secrets` holds each credential found, by its key.
+        """Return how requests are authenticated; `secrets` has the credentials that were found, by key.
 
-        Raises `Denied` where none of the accepted credentials is there, and names them.
+        Raises `Denied`, naming the accepted credentials, if none of them is there.
         """
         return Bearer(credential(secrets, "api_key", cls.credentials["api_key"]))
 
     @classmethod
     def doubt(cls, spec: JsonObject) -> str | None:
-        """Say why the provider's own service may refuse a valid `spec`, and where that is written."""
+        """Say why the provider itself may refuse a valid `spec`, with the source."""
         return None
 
     @classmethod
     def identity(cls, item: JsonObject) -> Mapping[str, Any]:
-        """Return the fields that name the work, as far as a spec, or what a listing shows, has them."""
+        """Return those identifying fields that `item`, a spec or an entry of a listing, has."""
         found = ((path, _at(item, path)) for path in cls.identity_fields)
         return {path: value for path, value in found if value is not None}
 
     @abstractmethod
     async def create(self, request: Request[Any]) -> Snapshot:
-        """Send the one request that makes it; any other error than those of a refusal means in doubt."""
+        """Send the request that creates it; every error that does not prove a refusal means in doubt."""
 
     @abstractmethod
     async def list(self, cursor: str | None = None) -> Page:
-        """Read one page of all that the account holds."""
+        """Read one page of everything in the account."""
 
     async def find(self, run: Run, listed: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
-        """Pick from a complete listing what `run`'s lost request made; `listed` holds nothing of another run.
+        """Find in a complete listing what `run`'s lost request made; `listed` leaves out other runs' work.
 
-        More than one is for a person to decide; the newest stands first where that is known.
+        If it returns several, a person decides; the newest comes first where that is known.
         """
         return tuple(snapshot for snapshot in listed if self.matches(run, snapshot))
 
     async def get(self, remote_id: str) -> Snapshot:
-        """Read one; raises `Missing` where the provider does not know it."""
+        """Read one; raises `Missing` if the provider does not know it."""
         raise NotImplementedError
 
     async def step(self, name: str, run: Run) -> Snapshot | None:
-        """Make the call `name` of `steps`; safe to repeat while its outcome is not known.
+        """Make the call `name` of `steps`; it must be safe to repeat while its outcome is unknown.
 
-        Returns what the provider says afterwards, or None where it says nothing.
+        Returns what the provider reports afterwards, or None if it reports nothing.
         """
         raise NotImplementedError
 
     async def cancel(self, remote_id: str) -> None:
-        """Ask it to stop."""
+        """Ask the provider to stop it."""
         raise NotImplementedError
 
     async def delete(self, remote_id: str) -> None:
-        """Remove it."""
+        """Delete it at the provider."""
         raise NotImplementedError
 
     async def datasets(self) -> tuple[Dataset, ...]:
-        """Read what data the account holds, for `audit`; nothing where the API has none."""
+        """Read the account's datasets, for `audit`; none if the API has no datasets."""
         return ()
 
     async def result(self, snapshot: Snapshot) -> JsonObject | None:
-        """Return what inference needs, `model` first; None where it is not there yet."""
+        """Return what inference needs, `model` first; None if it is not there yet."""
         return {"model": snapshot.remote_id}
 
     async def request(self, run: Run) -> Request[Any]:
-        """Resolve `run` into what `create` takes; raises `Denied` where a secret leads nowhere.
+        """Resolve `run` into the request that `create` takes; raises `Denied` if a secret does not resolve.
 
-        Raises `Rejected` where its spec, stored by an older release, is not one of this release.
+        Raises `Rejected` if the spec was stored by an older release and is no longer valid.
         """
         return Request(
             job=run.job,
@@ -211,7 +211,7 @@ class Provider(ABC):
         message: str | None = None,
         created_at: datetime | None = None,
     ) -> Snapshot:
-        """Put in our words what the provider says of one fine-tune; `marked` is the text with its marker."""
+        """Make a snapshot from an answer's fields; `marked` is the text that may contain our marker."""
         status = self.status_map.get(word)
         return Snapshot(
             remote_id=remote_id,
@@ -225,40 +225,40 @@ class Provider(ABC):
         )
 
     def shown(self, text: str) -> str:
-        """Return free text of an answer as it may be shown: nothing where an unknown secret may be in it."""
+        """Return an answer's free text, safe to show; empty if it may contain a secret we cannot redact."""
         return clean(text) if self.http.withheld is None else ""
 
     @classmethod
     def can(cls, call: str) -> bool:
-        """Say whether this provider has the optional call."""
+        """Say whether this driver has the optional call."""
         return getattr(cls, call) is not getattr(Provider, call)
 
     @classmethod
     def matches(cls, run: Run, snapshot: Snapshot) -> bool:
-        """Say whether `snapshot` is what `run` asked for: its marker, and the same work."""
+        """Say whether `snapshot` is what `run` asked for: it has its marker and the same work."""
         return snapshot.marker == run.marker and cls.same_work(run, snapshot)
 
     @classmethod
     def same_work(cls, run: Run, snapshot: Snapshot) -> bool:
-        """Compare the fields that both name; one that the listing leaves out decides nothing."""
+        """Compare the identifying fields that both have; one that a listing leaves out is ignored."""
         asked = cls.identity(run.spec)
         return all(snapshot.identity.get(key, value) == value for key, value in asked.items())
 
 
 def marked(text: str, marker: str, *, space: str = " ") -> str:
-    """Put `marker` at the end of a text field that stays the user's."""
+    """Append `marker` to a text of the user's."""
     return f"{text}{space}{marker}" if text else marker
 
 
 def asked_for(snapshot: Snapshot, remote_id: str) -> Snapshot:
-    """Take the answer to a read of `remote_id`; one about another raises `Misread`."""
+    """Return the answer to a read of `remote_id`; raises `Misread` if it is about another one."""
     if snapshot.remote_id != remote_id:
         raise Misread("the answer describes a different fine-tune")
     return snapshot
 
 
 def credential(secrets: Mapping[str, Secret], key: str, variables: Sequence[str]) -> Secret:
-    """Return the credential under `key`, or raise `Denied` and say where to put one."""
+    """Return the credential under `key`; raises `Denied`, saying where to put one, if it is missing."""
     if key not in secrets:
         usual = " or ".join(variables)
         raise Denied(f'no credential: set {usual}, or {key} = {{ env = "…" }} in the account\'s table')

@@ -65,7 +65,7 @@ class Cartesia(Provider):
 
     @classmethod
     def doubt(cls, spec: JsonObject) -> str | None:
-        """Name the one base that is still trained: a warning, since the next one may come any day."""
+        """Warn about a base that is no longer trained; not an error, since a new one may come any day."""
         if spec.get("model_id") == _BASE:
             return None
         return f"since March 2026 Cartesia fine-tunes only the base {_BASE} ({_BASE_SOURCE})"
@@ -79,7 +79,7 @@ class Cartesia(Provider):
             return self._snapshot(reply.payload)
 
     async def list(self, cursor: str | None = None) -> Page:
-        """Read up to 100 fine-tunes after the id `cursor`."""
+        """Read the next 100 fine-tunes after the id `cursor`."""
         params: dict[str, str | int] = {"limit": _LIMIT}
         if cursor is not None:
             params["starting_after"] = cursor
@@ -123,7 +123,7 @@ class Cartesia(Provider):
         path = f"/fine-tunes/{segment(snapshot.remote_id)}/voices"
         try:
             reply = await self.http.call("GET", path, params={"limit": _LIMIT})
-        except Missing:  # the voices may come later than the word `completed`
+        except Missing:  # the voices may appear later than the status `completed`
             return None
         rows, _ = _page(reply.payload)
         voices = [{"id": remote_id(row.get("id")), "name": self.shown(text(row, "name"))} for row in rows]

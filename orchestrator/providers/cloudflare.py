@@ -76,7 +76,7 @@ class Cloudflare(Provider):
     Spec = CloudflareSpec
     options: CloudflareOptions
     identity_fields = ("model",)
-    # Our own words: what is known of an upload is known here alone.
+    # Our own words: the provider reports nothing about uploads.
     status_map: ClassVar[Mapping[str, Status]] = {
         "created": Status.QUEUED,
         "uploading": Status.RUNNING,
@@ -95,7 +95,7 @@ class Cloudflare(Provider):
 
     @classmethod
     def auth(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> httpx.Auth:
-        """Send the token, else e-mail and key."""
+        """Send the API token, else e-mail and key."""
         if "api_token" in secrets:
             return Bearer(secrets["api_token"])
         if "email" in secrets and "api_key" in secrets:
@@ -117,7 +117,7 @@ class Cloudflare(Provider):
             return self._snapshot(record(self._accepted(reply.payload), "result"))
 
     async def list(self, cursor: str | None = None) -> Page:
-        """Read all records: there are no pages."""
+        """Read all records; the listing has no pages."""
         reply = await self.http.call("GET", self._path, endpoint=True)
         try:
             found = self._accepted(reply.payload)
@@ -130,7 +130,7 @@ class Cloudflare(Provider):
         return Page(items=tuple(map(self._snapshot, rows)))
 
     async def step(self, name: str, run: Run) -> Snapshot | None:
-        """Upload the file `name`; one that is there already was ours, since nothing can change it."""
+        """Upload the file `name`; one that is already there is ours, since files cannot be replaced."""
         if run.remote_id is None:
             raise ValueError("a run that has no id yet has no steps")
         source = _input(run, name)
@@ -156,11 +156,11 @@ class Cloudflare(Provider):
         )
 
     async def result(self, snapshot: Snapshot) -> JsonObject | None:
-        """Return the name, which inference takes as well as the id."""
+        """Return the name, which inference accepts like the id."""
         return {"model": snapshot.name or snapshot.remote_id, "id": snapshot.remote_id}
 
     def _accepted(self, payload: Any) -> Any:
-        """Open the envelope, whose `success` counts even where the code is 200."""
+        """Return the envelope's result; its `success` can be false even with status 200."""
         envelope = record(payload, "the answer")
         if envelope.get("success") is True:
             return envelope.get("result")

@@ -1,7 +1,7 @@
 """Cohere's fine-tuned models: docs.cohere.com/v1/reference/createfinetunedmodel, read November 2026.
 
 The service ended on 15 September 2025; the driver is kept for accounts that still answer, and against
-the emulation. A creation in proto style leaves zero values out of its answers.
+the emulation. Its answers leave out zero values, as protobuf does.
 """
 
 from collections.abc import Mapping
@@ -113,13 +113,13 @@ class Cohere(Provider):
     title = "Cohere"
     base_url = "https://api.cohere.com"
     docs = "https://docs.cohere.com/v1/reference/createfinetunedmodel"
-    # The order in which its SDK looks for them.
+    # In the order in which its SDK looks for them.
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("CO_API_KEY", "COHERE_API_KEY")}
     headers: ClassVar[Mapping[str, str]] = {"X-Client-Name": "orchestrator"}
     Options = CohereOptions
     Spec = CohereSpec
     identity_fields = ("settings.dataset_id", "settings.base_model.base_type")
-    # STATUS_UNSPECIFIED is left out on purpose: it says nothing.
+    # Without STATUS_UNSPECIFIED on purpose: it means nothing.
     status_map: ClassVar[Mapping[str, Status]] = {
         "STATUS_QUEUED": Status.QUEUED,
         "STATUS_FINETUNING": Status.RUNNING,
@@ -181,18 +181,18 @@ class Cohere(Provider):
         raise Misread("the listing of datasets does not end")
 
     async def result(self, snapshot: Snapshot) -> JsonObject | None:
-        """Return the name that inference takes."""
+        """Return the model name for inference."""
         return {"model": f"{snapshot.remote_id}-ft"}
 
     def _dataset(self, row: Mapping[str, Any]) -> Dataset:
-        status = word(row, "validation_status") or None
+        status = self.shown(word(row, "validation_status")) or None
         return Dataset(id=remote_id(row.get("id")), name=self.shown(maybe_text(row, "name")), status=status)
 
     def _model(self, payload: Any) -> Snapshot:
         return self._snapshot(record(record(payload, "the answer").get("finetuned_model"), "finetuned_model"))
 
     def _snapshot(self, item: Mapping[str, Any]) -> Snapshot:
-        # Of the settings only the identity is kept: `settings.wandb` repeats the key that was sent.
+        # Only the identity fields are kept: `settings.wandb` repeats the key that was sent.
         settings = record(item.get("settings", {}), "settings")
         record(settings.get("base_model", {}), "base_model")
         name = text(item, "name")

@@ -1,7 +1,7 @@
 """Oxen's fine-tunes: docs.oxen.ai/fine-tuning-api, specification 0.224.2, read November 2026.
 
 Creating makes a draft that costs nothing; `actions/run` starts it. The request has no field for a
-marker, so that a draft whose answer was lost is recognised by its fields and its time.
+marker, so a draft whose answer was lost is recognised by its fields and its time.
 """
 
 import re
@@ -34,9 +34,9 @@ from orchestrator.providers.request import Request
 _SIZE: Final = 100
 _PART = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 _EARLY: Final = timedelta(minutes=10)
-"""How far its clock may stand behind ours."""
+"""How far its clock may be behind ours."""
 _CANDIDATES: Final = 200
-"""Likely drafts that are read in full, the newest first: each read is a request."""
+"""How many likely drafts are read in full, newest first; each costs a request."""
 _COMMIT = re.compile(r"[0-9a-f]{16,64}")
 _DEFAULTS: Final[Mapping[str, Any]] = {"use_lora": True}
 _DOCS = "https://docs.oxen.ai/fine-tuning-api"
@@ -51,7 +51,7 @@ class OxenOptions(AccountOptions):
 
 
 class TrainingParams(Table):
-    """The documented parameters by type; others pass as they are, since they differ by `script_type`."""
+    """The documented parameters; others are passed on, since they differ by `script_type`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -92,7 +92,7 @@ class OxenSpec(Spec):
 
     @classmethod
     def doubts(cls, spec: Mapping[str, Any]) -> Iterator[Doubt]:
-        """Find parameters that its reference does not have, and a resource without a branch."""
+        """Find undocumented parameters, and a resource without a branch."""
         resource = str(spec["resource"])
         if not all(resource.partition("/")):
             yield Doubt(
@@ -139,7 +139,7 @@ class Oxen(Provider):
 
     @classmethod
     def matches(cls, run: Run, snapshot: Snapshot) -> bool:
-        """Recognise a draft by its fields, and by its time where `run` was sent, in place of a marker."""
+        """Recognise a draft by its fields and, if `run` was sent, by its time: there is no marker."""
         if run.sent_at is not None and (
             snapshot.created_at is None or snapshot.created_at < run.sent_at - _EARLY
         ):
@@ -148,7 +148,7 @@ class Oxen(Provider):
 
     @classmethod
     def same_work(cls, run: Run, snapshot: Snapshot) -> bool:
-        """Compare what both name, allowing for the two forms of a resource and for defaults spelled out."""
+        """Compare the fields, allowing for the two forms of a resource and for explicit defaults."""
         asked, shown = cls.identity(run.spec), snapshot.identity
         return (
             all(shown.get(key, asked.get(key)) == asked.get(key) for key in ("base_model", "script_type"))
@@ -174,7 +174,7 @@ class Oxen(Provider):
         return Page(items=items, next=str(page + 1) if _may_go_on(len(items)) else None)
 
     async def find(self, run: Run, listed: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
-        """Read each likely draft in full: a listing shows neither data nor parameters."""
+        """Read each likely draft in full, since a listing shows neither data nor parameters."""
         found = []
         likely = [snapshot for snapshot in listed if self.matches(run, snapshot)]
         for snapshot in likely[:_CANDIDATES]:
@@ -192,7 +192,7 @@ class Oxen(Provider):
         return asked_for(self._job(reply.payload), remote_id)
 
     async def step(self, name: str, run: Run) -> Snapshot | None:
-        """Start the draft, unless it is under way already: what a second `run` does is not documented."""
+        """Start the draft unless it has started: what a second `run` would do is not documented."""
         if run.remote_id is None:
             raise ValueError("a run that has no id yet has no steps")
         before = await self.get(run.remote_id)
@@ -216,7 +216,7 @@ class Oxen(Provider):
         await self.http.call("DELETE", f"{self._path}/{segment(remote_id)}", expect=range(200, 300))
 
     async def result(self, snapshot: Snapshot) -> JsonObject | None:
-        """Return what the job reports as made, else its id."""
+        """Return the model that the job reports, else the job's id."""
         reply = await self.http.call("GET", f"{self._path}/{segment(snapshot.remote_id)}")
         job = record(record(reply.payload, "the answer").get("fine_tune"), "fine_tune")
         made = {key: _place(job.get(key)) for key in ("deployed_model", "output_resource")}
@@ -224,7 +224,7 @@ class Oxen(Provider):
         return {"model": next(iter(extras.values()), snapshot.remote_id), **extras}
 
     def _job(self, payload: Any) -> Snapshot:
-        # The envelope has a `status` too, which is the request's and not the job's.
+        # The envelope's own `status` is about the request, not the job.
         return self._snapshot(record(record(payload, "the answer").get("fine_tune"), "fine_tune"))
 
     def _snapshot(self, item: Mapping[str, Any]) -> Snapshot:
@@ -240,15 +240,15 @@ class Oxen(Provider):
 
 
 def _may_go_on(count: int) -> bool:
-    """Say whether a page of `count` may have a successor, when only an empty page surely has none.
+    """Say whether another page may follow one with `count` entries.
 
-    The largest page size is not documented: a round number below ours may be the server's own limit.
+    The largest page size is not documented, so a round number below ours may be the server's limit.
     """
     return count >= _SIZE or (count > 0 and (count % 10 == 0 or count == 25))
 
 
 def _place(value: Any) -> str:
-    """Write a resource, a text or `{path, version}`, as `version/path`."""
+    """Write a resource, which is a text or `{path, version}`, as `version/path`."""
     match value:
         case str():
             return clean(value)
@@ -261,7 +261,7 @@ def _place(value: Any) -> str:
 
 
 def _same_resource(asked: str | None, shown: str | None) -> bool:
-    """Compare `branch/path`; the answer may give a branch as the commit it stood at, or leave it out."""
+    """Compare `branch/path`; the answer may have a commit in place of the branch, or neither."""
     if asked is None or shown is None or asked == shown:
         return True
     branch, _, path = shown.partition("/")
@@ -271,7 +271,7 @@ def _same_resource(asked: str | None, shown: str | None) -> bool:
 
 
 def _same_params(asked: Any, shown: Any) -> bool:
-    """Compare parameters, less those that only spell out what is the default."""
+    """Compare parameters, ignoring explicit defaults."""
     return shown is None or _told(asked or {}) == _told(shown)
 
 

@@ -1,4 +1,4 @@
-"""Reading a listing page by page, to its end and no further."""
+"""Reading a listing page by page."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -13,12 +13,13 @@ LISTED_CAP: Final = 250_000
 async def pages(
     provider: Provider, *, stop: Callable[[Page], bool] | None = None, most: int = PAGE_CAP
 ) -> AsyncIterator[Page]:
-    """Read a listing page by page, to its end or until `stop` says that enough was seen.
+    """Read a listing page by page, to its end or until `stop` returns True.
 
-    Only one that ends without `stop` is complete. One that loops, or has no end, raises `Misread`.
+    It is complete only if `stop` did not end it. A listing that repeats itself or never ends raises
+    `Misread`.
     """
     cursors: set[str] = set()
-    shown: set[int] = set()  # a number for each page: of a hundred thousand ids the memory would be felt
+    shown: set[int] = set()  # one number for each page, since a hundred thousand ids would take much memory
     count = 0
     cursor: str | None = None
     for _ in range(most):

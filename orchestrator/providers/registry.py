@@ -14,12 +14,12 @@ from orchestrator.providers.base import Provider, SecretResolver
 
 GROUP: Final = "orchestrator.providers"
 PER_SECOND: Final = 5.0
-"""Requests an account makes on average where its table does not say."""
+"""The default of `requests_per_second`."""
 
 
 @cache
 def registry() -> Mapping[str, type[Provider]]:
-    """Return every provider kind that is installed, by its name."""
+    """Return every installed provider kind by name."""
     return {point.name: point.load() for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
 
 
@@ -31,9 +31,9 @@ async def open_provider(
     deadline: float = DEADLINE,
     upload_deadline: float = UPLOAD_DEADLINE,
 ) -> Provider:
-    """Resolve an account's credentials and return its provider, ready to call and to be closed.
+    """Resolve an account's credentials and open its provider, which the caller closes.
 
-    Raises `Denied` where a credential is missing, does not resolve, or could not stand in a header.
+    Raises `Denied` if a credential is missing, does not resolve, or cannot be sent in a header.
     """
     given = {key: value for key in kind.credentials if (value := getattr(options, key)) is not None}
     found = {
@@ -42,7 +42,7 @@ async def open_provider(
     }
     try:
         auth = kind.auth(options, found)
-    except Denied:  # what the table leaves out may be in the environment
+    except Denied:  # fall back on the environment for what the table leaves out
         found = {
             key: Secret(value)
             for key, names in kind.credentials.items()

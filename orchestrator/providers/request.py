@@ -1,4 +1,4 @@
-"""What a driver is asked to make: the typed request of one run, between its claim and its intent."""
+"""The typed request that a driver gets to create, made between a run's claim and its intent."""
 
 import json
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ S = TypeVar("S", bound=Spec)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request(Generic[S]):
-    """One run's work with its defaults and secrets; made anew for each send, and stored nowhere.
+    """One run's work with its defaults and secrets, made anew for each attempt to send it.
 
-    All of it but the secrets follows from the run as it is stored, so the intent tells what was sent.
+    It is not stored: apart from the secrets, all of it can be derived from the stored run.
     """
 
     job: str
@@ -29,15 +29,15 @@ class Request(Generic[S]):
     spec: S
     inputs: Mapping[str, Input] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
-    """By their dotted paths in the spec."""
+    """The resolved secrets, by their dotted paths in the spec."""
 
     @property
     def name(self) -> str:
-        """Return what the work is called: the spec's own name, else the job's."""
+        """Return the spec's name, else the job's."""
         return getattr(self.spec, "name", None) or self.job
 
     def body(self, **fields: Any) -> dict[str, Any]:
-        """Return the JSON to send: what the spec sets, its secrets in the clear, and `fields`."""
+        """Return the JSON to send: the spec as written with its secrets revealed, updated with `fields`."""
         made = self.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
         for path, secret in self.secrets.items():
             *outer, key = path.split(".")
@@ -49,9 +49,9 @@ class Request(Generic[S]):
 
 
 def typed(kind: type[S], spec: JsonObject) -> S:
-    """Read a stored spec; one that an older release took and this one does not raises `Rejected`."""
+    """Read a stored spec; raises `Rejected` if this release no longer accepts it."""
     try:
-        # By way of JSON, as the job files are read: strict about scalars, but a list may become a tuple.
+        # As JSON, like the job files: pydantic then is strict about scalars but reads a list as a tuple.
         return kind.model_validate_json(json.dumps(spec))
     except ValidationError as error:
         where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors(include_input=False)[:3])
@@ -59,5 +59,5 @@ def typed(kind: type[S], spec: JsonObject) -> S:
 
 
 def name_of(run: Run) -> str:
-    """Return what a run's work is called at the provider."""
+    """Return a run's name at the provider: the spec's, else the job's."""
     return run.spec.get("name") or run.job

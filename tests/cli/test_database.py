@@ -231,15 +231,13 @@ def test_a_file_that_is_removed_under_a_daemon(place: Place) -> None:
     assert f"{path}: the file was removed while it was in use" in said["error"]
     assert "restart" in said["hint"]
     place.write(cartesia("voice", dataset="stuck-me"), cartesia("more"))
-    daemon.until("reconcile.failed")
     for found in place.together(("status",), ("plan",), ("apply", "-y"), code=1):
         assert f"{path}: the file was removed while a daemon uses it" in found.err
     assert not path.exists()
     (place.folder / "away.db").rename(path)
     daemon.until("store.back")
-    assert place.ledger().counts["cartesia"] == 1
-    place("apply", "-y")
-    daemon.until("run.advanced", job="more", status="succeeded")
+    daemon.until("run.advanced", job="more", status="succeeded")  # saved while nothing could be recorded
+    assert place.ledger().counts["cartesia"] == 2
     path.unlink()
     assert daemon.stop() == 0
     assert not path.exists()

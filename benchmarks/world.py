@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
-from orchestrator.app.opening import kinds
+from orchestrator.app.kinds import kinds
 from orchestrator.config.load import load
 from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job, Policy, fingerprint

@@ -1,18 +1,21 @@
 """From Python: plan, apply, wait and follow, with the same files and the same database."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import structlog
-from anyio import to_thread
 
-from orchestrator.app.opening import JOURNAL, kinds, open_engine, state_folder
-from orchestrator.app.reconcile import apply, preview
+from orchestrator.app.apply import apply
+from orchestrator.app.kinds import kinds
+from orchestrator.app.opening import open_engine
+from orchestrator.app.plan import preview
 from orchestrator.app.settled import End, ended, refusals
+from orchestrator.app.status import known
+from orchestrator.app.submit import submit
 from orchestrator.config.find import find
 from orchestrator.config.load import load
 from orchestrator.config.placeholder import Placeholders
@@ -22,9 +25,8 @@ from orchestrator.core.plan import Plan
 from orchestrator.core.run import Run
 from orchestrator.errors import Denied, UsageError
 from orchestrator.net.redaction import redact
-from orchestrator.providers.registry import registry
-from orchestrator.rehearsal import running, under
 from orchestrator.store.opening import daemon_runs, open_store
+from orchestrator.store.owner import alive
 from orchestrator.store.views import Standing
 from orchestrator.worker.engine import Engine
 
@@ -49,21 +51,18 @@ class Orchestrator:
         found = find([str(file) for file in files], Path.cwd(), os.environ)
         placeholders = Placeholders.ALLOWED if sandbox else Placeholders.REFUSED
         manifest = load(found, kinds(), os.environ, placeholders=placeholders)
-        env: Mapping[str, str] = os.environ
-        journal = JOURNAL
-        async with AsyncExitStack() as stack:
-            if sandbox:
-                manifest = replace(manifest, settings=rehearsed(manifest.settings, manifest.root))
-                started = running(state_folder(manifest.root))
-                manifest, env = under(manifest, await to_thread.run_sync(stack.enter_context, started))
-                journal = f"sandbox-{journal}"
-            settings = manifest.settings
-            store = await stack.enter_async_context(open_store(settings.address, settings.project))
-            yield cls(await stack.enter_async_context(open_engine(manifest, store, env, journal=journal)))
+        if sandbox:
+            manifest = replace(manifest, settings=rehearsed(manifest.settings, manifest.root))
+        settings = manifest.settings
+        async with (
+            open_store(settings.address, settings.project) as store,
+            open_engine(manifest, store, sandbox=_silent if sandbox else None) as engine,
+        ):
+            yield cls(engine)
 
     async def plan(self, *, again: bool = False) -> Plan:
         """Say what an apply would do; writes nothing and asks no provider."""
-        return await preview(self._engine.store, self._engine.manifest, registry(), again=again)
+        return await preview(self._engine.store, self._engine.manifest, again=again)
 
     async def apply(self, plan: Plan, *, again: bool = False) -> Sequence[Run]:
         """Record `plan` and submit it; raises `UsageError` where runs have moved on since it was made.
@@ -71,13 +70,9 @@ class Orchestrator:
         Returns the runs that it started. Where a daemon runs, that one submits them.
         """
         engine = self._engine
-        writes = await apply(engine.store, engine.manifest, registry(), plan, engine.routing, again=again)
-        await engine.store.accounts.reconsider(*engine.manifest.accounts)
-        if not await daemon_runs(engine.store):
-            for name in engine.manifest.accounts:
-                while await engine.send(name):
-                    pass
-        found = [await engine.store.work.by_id(run.id) for run in writes.runs]
+        recorded = await apply(engine, plan, again=again)
+        await submit(engine, *engine.manifest.accounts)
+        found = [await engine.store.work.by_id(run.id) for run in recorded.runs]
         return [run for run in found if run is not None]
 
     async def wait(self, job: str) -> Run:
@@ -88,6 +83,8 @@ class Orchestrator:
         """
         store = self._engine.store
         await store.accounts.reconsider()
+        if not await daemon_runs(store):
+            await store.leases.end(alive)
         while True:
             standing = await self._standing(job)
             match await ended(store, [standing]):
@@ -111,9 +108,8 @@ class Orchestrator:
         return (await self._standing(job)).run
 
     async def _standing(self, job: str) -> Standing:
-        for standing in await self._engine.store.views.standings([job]):
-            return standing
-        raise UsageError(f"no job {job} is recorded", hint="apply records new ones")
+        (standing,) = await known(self._engine.store, [job], self._engine.manifest.jobs)
+        return standing
 
     async def events(self, *, after: int = 0) -> AsyncIterator[Event]:
         """Yield every event after the id `after`, then each new one as it comes; never ends."""
@@ -127,6 +123,10 @@ class Orchestrator:
         deliverer = self._engine.deliverer
         for name in deliverer.hooks:
             await deliverer.drain(name)
+
+
+def _silent(_: str) -> None:
+    """Say nothing of where the sandbox is."""
 
 
 def _log_quietly() -> None:

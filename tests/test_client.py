@@ -1,5 +1,6 @@
 """The package from a program of one's own: it waits by the rule of the commands, and prints nothing."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,12 @@ def _two(place: Place) -> str:
         'api_key = { env = "OXEN_API_KEY" }\n'
     )
     return place.accounts() + other
+
+
+def test_what_a_dead_process_had_claimed_is_sent_at_once(place: Place, program: Path) -> None:
+    place.write(cartesia("voice"))
+    place("apply", "-y", env={"ORCHESTRATOR_CRASH": "C04:kill"}, code=-signal.SIGKILL)
+    assert place.ledger().asked("create") == []
+    program.write_text(PROGRAM.replace('for job in ("voice", "chat")', "for job in ()"))
+    run(place, program)
+    assert len(place.ledger().asked("create")) == 1

@@ -153,7 +153,7 @@ def _load() -> None:
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     importlib.import_module("orchestrator.daemon")
-    importlib.import_module("orchestrator.cli._app").kinds()
+    importlib.import_module("orchestrator.app.kinds").kinds()
 
 
 if __name__ == "__main__":

@@ -4,19 +4,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.app.cancel import How
+from orchestrator.app.documents import Document, Whole
+from orchestrator.config.manifest import Manifest
 from orchestrator.core.changeset import ATTEMPTS
 from orchestrator.core.job import Job, marker, marker_prefix
 from orchestrator.core.plan import Known, current
 from orchestrator.core.run import Run, Snapshot, Status
-from orchestrator.errors import Denied, ProviderError
+from orchestrator.errors import Denied, ProviderError, UnknownName, UsageError
 from orchestrator.worker.account import AccountWorker
 from orchestrator.worker.engine import Engine
 
 Whose = Literal["ours", "another project's", "unknown"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+@dataclass(frozen=True, kw_only=True)
+class Finding(Document):
     """One thing in an account that no run is bound to."""
 
     account: str
@@ -33,21 +36,31 @@ class Finding:
     """The command that settles it, where one does."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Audit:
+@dataclass(frozen=True, kw_only=True)
+class AuditDocument(Whole):
     """What was found, how much was looked at, and which accounts could not be read to the end."""
 
     findings: tuple[Finding, ...]
     looked_at: Mapping[str, int]
-    errors: Mapping[str, ProviderError]
+    """Fine-tunes that were read, by account."""
+    errors: Mapping[str, str]
+    """Why an account could not be read to the end."""
 
 
-async def audit(engine: Engine, accounts: Iterable[str]) -> Audit:
-    """Read each account to the end and subtract what is known; changes nothing."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audit:
+    """What an audit found; `denied` says that every error is of missing or refused credentials."""
+
+    document: AuditDocument
+    denied: bool
+
+
+async def audit(engine: Engine, accounts: Iterable[str] = ()) -> Audit:
+    """Read the accounts, or all of them, to the end and subtract what is known; changes nothing."""
     findings: list[Finding] = []
     looked_at: dict[str, int] = {}
     errors: dict[str, ProviderError] = {}
-    for name in accounts:
+    for name in tuple(accounts) or engine.manifest.accounts:
         try:
             worker = await engine.worker(name)
             listed = await worker.listing()
@@ -56,7 +69,42 @@ async def audit(engine: Engine, accounts: Iterable[str]) -> Audit:
             findings += await _datasets(engine, worker)
         except (Denied, ProviderError) as error:
             errors[name] = error
-    return Audit(findings=tuple(findings), looked_at=looked_at, errors=errors)
+    document = AuditDocument(
+        findings=tuple(findings),
+        looked_at=looked_at,
+        errors={name: error.message for name, error in errors.items()},
+    )
+    denied = bool(errors) and all(isinstance(error, Denied) for error in errors.values())
+    return Audit(document=document, denied=denied)
+
+
+def require_accounts(manifest: Manifest, names: Iterable[str]) -> None:
+    """Raise `UnknownName` for an account that no file declares."""
+    for name in names:
+        if name not in manifest.accounts:
+            hint = "declared: " + ", ".join(manifest.accounts)
+            raise UnknownName(f"no account {name}", name, manifest.accounts, hint=hint)
+
+
+async def stranger(engine: Engine, found: AuditDocument, remote_id: str, how: How) -> Finding:
+    """Return the fine-tune of no job that is to be ended; raises `UsageError` where it cannot be."""
+    finding = next((one for one in found.findings if one.id == remote_id), None)
+    if finding is None:
+        raise UsageError(
+            f"{remote_id} is not in the list of what belongs to no job", hint="orchestrator audit"
+        )
+    if finding.what == "dataset":
+        raise UsageError(f"{remote_id} is a dataset", hint=f"delete it in the console of {finding.account}")
+    worker = await engine.worker(finding.account)
+    if not worker.provider.can(how):
+        raise UsageError(f"{worker.provider.title} has no {how} for a fine-tune")
+    return finding
+
+
+async def end(engine: Engine, finding: Finding, how: How) -> None:
+    """Cancel or delete a fine-tune that belongs to no job."""
+    provider = (await engine.worker(finding.account)).provider
+    await (provider.cancel if how == "cancel" else provider.delete)(finding.id)
 
 
 async def _datasets(engine: Engine, worker: AccountWorker) -> list[Finding]:

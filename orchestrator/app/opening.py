@@ -1,12 +1,14 @@
-"""Opening an engine: what is installed, and the local files beside the job files."""
+"""Opening an engine: over the real providers or the sandbox, with the local files beside the job files."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from orchestrator.config.manifest import Kinds, Manifest, ProviderKind
-from orchestrator.hooks import registry as hooks
-from orchestrator.providers import registry as providers
+from anyio import to_thread
+
+from orchestrator.app.rehearsal import running, under
+from orchestrator.config.manifest import Manifest
 from orchestrator.store.file import prepare_file
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
@@ -15,44 +17,39 @@ from orchestrator.worker.journal import Journal
 JOURNAL = "replies.jsonl"
 
 
-def kinds() -> Kinds:
-    """Return the grammar of every provider and hook that is installed."""
-    return Kinds(
-        providers={
-            name: ProviderKind(options=kind.Options, spec=kind.Spec)
-            for name, kind in providers.registry().items()
-        },
-        hooks={name: kind.Options for name, kind in hooks.registry().items()},
-    )
-
-
-def state_folder(root: Path) -> Path:
-    """Return where local state stands, beside the first file, and make it."""
-    folder = root / ".orchestrator"
-    prepare_file(folder / ".keep", below=root)
-    return folder
-
-
 @asynccontextmanager
 async def open_engine(
     manifest: Manifest,
     store: Store,
-    env: Mapping[str, str],
+    env: Mapping[str, str] = os.environ,
     *,
-    journal: str = JOURNAL,
+    sandbox: Callable[[str], None] | None = None,
     prepared: bool = True,
     with_hooks: bool = False,
     show: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Engine]:
-    """Open an engine on `manifest` and `store`; all else is said in `Engine`.
+    """Open an engine on `manifest` and `store`; `env` and the rest are as `Engine` has them.
 
-    A daemon prepares it by itself, when the database answers.
+    With `sandbox`, which is told its address, the emulated providers stand under every account. A daemon
+    opens it unprepared, and prepares it by itself when the database answers.
     """
-    written = Journal(state_folder(manifest.root) / journal)
-    engine = Engine(store, manifest, written, env, with_hooks=with_hooks, show=show)
-    if prepared:
-        await engine.prepare()
-    try:
+    folder = _state_folder(manifest.root)
+    async with AsyncExitStack() as stack:
+        journal = JOURNAL
+        if sandbox is not None:
+            url = await to_thread.run_sync(stack.enter_context, running(folder))
+            sandbox(url)
+            manifest, env = under(manifest, url)
+            journal = f"sandbox-{JOURNAL}"
+        engine = Engine(store, manifest, Journal(folder / journal), env, with_hooks=with_hooks, show=show)
+        stack.push_async_callback(engine.close)
+        if prepared:
+            await engine.prepare()
         yield engine
-    finally:
-        await engine.close()
+
+
+def _state_folder(root: Path) -> Path:
+    """Return where local state is kept, beside the first job file, and make it."""
+    folder = root / ".orchestrator"
+    prepare_file(folder / ".keep", below=root)
+    return folder

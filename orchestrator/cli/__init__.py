@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from orchestrator import __version__
+from orchestrator.cli import _exit
 from orchestrator.cli._errors import Bug, SystemFailure, misuse, tell
 from orchestrator.cli._names import stand_in
 from orchestrator.cli._options import Form, common, form_of
@@ -52,7 +53,6 @@ COMMANDS = {
 """Every command and its line of help; the module of the same name holds it, as `command`."""
 
 MODULES = {"import": "import_"}
-EXIT_INTERRUPTED = 130
 OS_HINTS = {
     errno.ENOSPC: "free some space; what is recorded is not lost",
     errno.EDQUOT: "free some space; what is recorded is not lost",
@@ -150,17 +150,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
-        code = 2
+        code = _exit.MISUSE
     except click.ClickException as error:
         code = tell(misuse(error), form_of(given))
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
-        code = EXIT_INTERRUPTED
+        code = _exit.INTERRUPTED
     except OrchestratorError as error:
         code = tell(error, form_of(given))
     except Exception as error:  # noqa: BLE001 - the last edge: a person gets a sentence, never a traceback
         code = _broken(error, form_of(given))
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code if isinstance(code, int) else _exit.DONE)
 
 
 def _broken(error: Exception, form: Form) -> int:
@@ -171,7 +171,7 @@ def _broken(error: Exception, form: Form) -> int:
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has seen enough; Python must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _exit.DONE
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         hint = OS_HINTS.get(error.errno or 0)

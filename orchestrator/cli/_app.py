@@ -1,10 +1,11 @@
-"""What every command shares: the options of the whole, the files, the store and the engine behind them."""
+"""What every command shares: the common options, the job files, the store, and how it prints."""
 
+import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 import anyio
 import click
 
-from orchestrator import late
+from orchestrator.app.documents import SCHEMA_VERSION, Document, as_json
 from orchestrator.cli._log import configure
 from orchestrator.cli._options import NAMES, Form, color_on, common, typed
 from orchestrator.cli._sentences import fill
@@ -21,13 +22,12 @@ from orchestrator.cli._table import Column, Table
 from orchestrator.config.address import ALLOWED_HOSTS
 from orchestrator.config.find import find
 from orchestrator.config.load import load, load_settings
-from orchestrator.config.manifest import Kinds, Manifest, Settings
+from orchestrator.config.manifest import Manifest, Settings
 from orchestrator.config.placeholder import Placeholders
-from orchestrator.config.problems import placed
 from orchestrator.config.settings import rehearsed
-from orchestrator.errors import Problem, SettingsError
+from orchestrator.errors import SettingsError
 from orchestrator.net.redaction import redact
-from orchestrator.store.opening import daemon_runs, open_store, read_store
+from orchestrator.store.opening import open_store, read_store
 from orchestrator.store.store import Store
 
 T = TypeVar("T")
@@ -78,6 +78,8 @@ class App:
         """Read and check all job files; placeholders are for the sandbox, or where nothing is bought."""
         otherwise = Placeholders.REFUSED if buys else Placeholders.CHECKED
         placeholders = Placeholders.ALLOWED if self.sandbox else otherwise
+        from orchestrator.app.kinds import kinds  # loads every driver, which `status` needs none of
+
         found = load(self.find(), kinds(), self.env, placeholders=placeholders)
         return replace(found, settings=self._own(found.settings, found.root))
 
@@ -103,43 +105,6 @@ class App:
         async with read_store(address, settings.project, waiting=say if there else None) as store:
             yield store
 
-    @asynccontextmanager
-    async def engine(self, manifest: Manifest, store: Store, *, prepared: bool = True) -> AsyncIterator[Any]:
-        """Open an engine on `manifest`, over the sandbox where that is asked for."""
-        with ExitStack() as stack:
-            env: Mapping[str, str] = os.environ
-            opening = late("app.opening")
-            journal = opening.JOURNAL
-            if self.sandbox:
-                sandbox = late("rehearsal")
-                folder = opening.state_folder(manifest.root)
-                url = await anyio.to_thread.run_sync(stack.enter_context, sandbox.running(folder))
-                self.sandboxes.append(url)
-                manifest, env = sandbox.under(manifest, url)
-                journal = f"sandbox-{journal}"
-            opened = opening.open_engine(
-                manifest,
-                store,
-                env,
-                journal=journal,
-                prepared=prepared,
-                with_hooks=self.with_hooks,
-                show=self.say,
-            )
-            async with opened as engine:
-                yield engine
-
-    def reload(self) -> Manifest:
-        """Read the files again for an engine; the sandbox stays under every account."""
-        manifest = self.manifest()
-        for url in self.sandboxes:
-            manifest, _ = late("rehearsal").under(manifest, url)
-        return manifest
-
-    async def daemon_runs(self, store: Store) -> bool:
-        """Say whether a daemon is there to do what is only recorded."""
-        return await daemon_runs(store)
-
     def color_on(self, stream: TextIO) -> bool:
         """Say whether to colour what goes to `stream`."""
         return color_on(self.color, stream)
@@ -163,6 +128,21 @@ class App:
         """Print data, as it is."""
         click.echo(redact(text), color=self.color_on(sys.stdout))
 
+    def document(self, whole: Document | Mapping[str, Any]) -> None:
+        """Print a document: on one line for `-o jsonl`."""
+        value = as_json(whole)
+        value = {"schema_version": SCHEMA_VERSION, **value} if "schema_version" not in value else value
+        self.out(line(value) if self.output == "jsonl" else json.dumps(value, indent=2, ensure_ascii=False))
+
+    def listed(self, whole: Document, parts: Iterable[T], name: Callable[[T], object]) -> bool:
+        """Print a document, or a line for each of its parts, as `-o` asks; False where that is a table."""
+        if self.output == "json":
+            self.document(whole)
+        elif self.output in ("jsonl", "name"):
+            for one in parts:
+                self.out(line(as_json(one)) if self.output == "jsonl" else str(name(one)))
+        return not self.for_people
+
     def tell(self, text: str) -> None:
         """Print data that is sentences: on a terminal they are wrapped between words."""
         self._fill(text, sys.stdout)
@@ -177,9 +157,9 @@ class App:
         if self.output == "wide" or not sys.stdout.isatty():
             self.out(made.text())
             return
-        from orchestrator.cli import _screen
+        from orchestrator.cli._screen import draw
 
-        _screen.draw(made, sys.stdout, color=self.color_on(sys.stdout))
+        draw(made, sys.stdout, color=self.color_on(sys.stdout))
 
     def typed(self, made: Table) -> Table:
         """Name the commands in a table as they are to be typed here."""
@@ -195,21 +175,8 @@ class App:
         fill(redact(typed(text, sandbox=self.sandbox and not self.tour)), stream, color=self.color_on(stream))
 
 
-def hook_problems(manifest: Manifest) -> list[Problem]:
-    """Return what keeps the hooks from working on this machine, as far as no secret tells it."""
-    hooks = late("hooks.registry").registry()
-    found = [
-        (manifest.origins["hooks", name], ("hooks", name, key), message)
-        for name, options in manifest.hooks.items()
-        for key, message in hooks[options.kind](options, manifest.folder("hooks", name)).problems().items()
-    ]
-    return [problem for one in found for problem in placed(*one)]
-
-
-def kinds() -> Kinds:
-    """Return the grammar of every provider and hook that is installed."""
-    found: Kinds = late("app.opening").kinds()
-    return found
+def line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def app(function: F) -> F:

@@ -7,11 +7,14 @@ from contextlib import AbstractAsyncContextManager
 import anyio
 
 from orchestrator.app.settled import End, ended
+from orchestrator.app.status import known
+from orchestrator.cli import _exit
 from orchestrator.cli._alone import daemon_lock
 from orchestrator.cli._app import App
-from orchestrator.cli._wait import TOO_LONG, known, settle
+from orchestrator.cli._wait import settle
 from orchestrator.core.run import Status
 from orchestrator.daemon.daemon import Daemon
+from orchestrator.store.opening import daemon_runs
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
 
@@ -35,7 +38,7 @@ async def see_through(
         left = max(0, ends - anyio.current_time())
         end = await ended(store, await known(store, names), wanted)
         # What was refused when somebody last tried is tried again first.
-        if end in (None, End.DENIED) and not await app.daemon_runs(store):
+        if end in (None, End.DENIED) and not await daemon_runs(store):
             async with engine() as opened:
                 return await _attend(app, opened, names, wanted=wanted, timeout=left, again=again)
         code = await settle(app, store, names, wanted=wanted, timeout=left, again=again, beside=True)
@@ -60,7 +63,7 @@ async def _attend(
     async def watch() -> None:
         nonlocal code
         code = await settle(app, engine.store, names, wanted=wanted, timeout=timeout, again=again)
-        for _ in range(HOOK_SECONDS * 10 if code != TOO_LONG else 0):
+        for _ in range(HOOK_SECONDS * 10 if code != _exit.TOO_LONG else 0):
             if not await engine.store.outbox.due():
                 break
             await anyio.sleep(0.1)
@@ -73,4 +76,4 @@ async def _attend(
             tasks.start_soon(watch)
             await daemon.run()
             tasks.cancel_scope.cancel()
-    return 0 if code is None else code
+    return _exit.DONE if code is None else code

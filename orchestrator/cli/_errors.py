@@ -8,26 +8,14 @@ from typing import Any, Final
 
 import click
 
+from orchestrator.cli._exit import Misuse, of_error
 from orchestrator.cli._options import Form, color_on, typed
-from orchestrator.errors import (
-    Code,
-    Denied,
-    ManifestError,
-    OrchestratorError,
-    Problem,
-    SettingsError,
-    UsageError,
-    near,
-)
+from orchestrator.errors import Code, ManifestError, OrchestratorError, Problem, near
 
 _MARGIN: Final = 8
 """Characters before a line of a file: its number and a bar."""
 _CHOICE: Final = re.compile(r"'([^']*)' is not one of (.*)")
 """What click says of an option's value that is none of those it may have."""
-
-
-class Misuse(UsageError):
-    """The command line itself is wrong."""
 
 
 class Bug(OrchestratorError):
@@ -60,9 +48,7 @@ def tell(error: OrchestratorError, form: Form) -> int:
         lines = _problems(error) if isinstance(error, ManifestError) else _sentence(error)
         text = redact(typed("\n".join(lines), sandbox=form.sandbox))
         fill(text, sys.stderr, color=color_on(form.color, sys.stderr))
-    if isinstance(error, ManifestError | SettingsError | Misuse):
-        return 2
-    return 4 if isinstance(error, Denied) else 1
+    return of_error(error)
 
 
 def problems(error: OrchestratorError) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any, Self, TextIO
 
 import click
 
-from orchestrator.app import report
+from orchestrator.app.documents import JobDocument
+from orchestrator.app.status import job
 from orchestrator.cli._app import App
 from orchestrator.cli._options import typed
 from orchestrator.cli._standing import standing
@@ -64,7 +65,7 @@ class Following:
     ) -> None:
         self._app, self._usual, self._again, self._stream = app, usual, again, stream
         self._lines = Progress(app)
-        self._jobs: list[dict[str, Any]] = []
+        self._jobs: list[JobDocument] = []
         self._live: Any = None
         # The log of -v would tear the table.
         self._draws = stream.isatty() and os.environ.get("TERM") != "dumb" and not (app.quiet or app.verbose)
@@ -78,11 +79,11 @@ class Following:
 
     def show(self, standings: Sequence[Standing], notes: Sequence[str] = ()) -> None:
         """Show how the jobs stand now; `notes` go below a terminal's table."""
-        self._jobs = [report.job(one, None) for one in standings]
+        self._jobs = [job(one, None) for one in standings]
         if self._live is None:
             self._lines.show(standings)
             return
-        moving_first = sorted(self._jobs, key=lambda job: Status(job["status"]).final)
+        moving_first = sorted(self._jobs, key=lambda one: one.status.final)
         self._live.show(self._table(moving_first), [typed(note, sandbox=self._app.sandbox) for note in notes])
 
     def __exit__(
@@ -93,15 +94,15 @@ class Following:
         if self._jobs:
             self._app.say(self._summary())
 
-    def _table(self, jobs: Sequence[Mapping[str, Any]]) -> Table:
+    def _table(self, jobs: Sequence[JobDocument]) -> Table:
         return self._app.typed(standing(jobs, self._usual, wide=False))
 
     def _summary(self) -> str:
         """Count how the jobs ended, and say of those that did not how to come back to them."""
-        states = Counter(Status(job["status"]) for job in self._jobs)
+        states = Counter(one.status for one in self._jobs)
         counted = ", ".join(f"{states[status]} {status}" for status in Status if states[status])
-        left = [job["job"] for job in self._jobs if not Status(job["status"]).final]
-        failed = [job["job"] for job in self._jobs if job["status"] in (Status.FAILED, Status.LOST)]
+        left = [one.job for one in self._jobs if not one.status.final]
+        failed = [one.job for one in self._jobs if one.status in (Status.FAILED, Status.LOST)]
         said = [f"{counted}."]
         if failed:
             said.append(f"Why, in full: orchestrator why {failed[0]}")

@@ -1,21 +1,18 @@
 """`orchestrator hooks redeliver` and `hooks drop`."""
 
-from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import click
 
+from orchestrator.app.redeliver import Again, RedeliveredDocument, hand_over
+from orchestrator.app.redeliver import redeliver as again
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
 from orchestrator.cli._duration import DURATION
-from orchestrator.cli._text import document, line
-from orchestrator.config.manifest import Manifest
-from orchestrator.errors import UnknownName, UsageError, near
-from orchestrator.store.commit import Routing
+from orchestrator.errors import near
+from orchestrator.store.opening import daemon_runs
 from orchestrator.store.replay import Choice
-from orchestrator.store.store import Store
-
-DECLINED = 3
 
 
 @click.command("redeliver")
@@ -49,20 +46,14 @@ def redeliver(
     async def work() -> int:
         manifest = app.manifest()
         async with app.store(manifest.settings) as store:
-            if heir is not None:
-                return await _hand_over(app, store, manifest, hook or "", heir)
-            filled = 0
-            if length is not None and hook is not None and not dead:
-                filled = await _fill(store, manifest, hook, length)
-            if hook is not None:
-                await _known(store, manifest, hook)
-            found = await store.replay.again(choice, new_id=new_id)
-            if delivery is not None and not found:
-                hint = "orchestrator hooks log"
-                raise UsageError(f"no such delivery: {delivery}; or it is being sent right now", hint=hint)
-            _print(app, found, filled)
-            await _tell(app, store)
-        return 0
+            if heir is not None and hook is not None:
+                count = await hand_over(store, manifest, hook, heir)
+                app.say(f"{count} that waited for {hook} will go to {heir}.")
+            else:
+                _print(app, await again(store, manifest, choice, new_id=new_id))
+            if not await daemon_runs(store):
+                app.say("No daemon is running to send them: orchestrator up")
+        return _exit.DONE
 
     return run(work)
 
@@ -79,49 +70,14 @@ def _check(
         raise click.UsageError("--to needs --hook, and no other option.")
 
 
-def undeclared(hook: str, manifest: Manifest, gone: Iterable[str] = (), *, also: str = "") -> UnknownName:
-    """Say that no file declares a hook, and which one may have been meant; `gone` are those of earlier."""
-    known = ", ".join(manifest.hooks) or "none"
-    message = f"no job file declares a hook {hook}{also}"
-    return UnknownName(message, hook, [*manifest.hooks, *gone], hint=f"declared: {known}")
+def _print(app: App, found: RedeliveredDocument) -> None:
+    app.listed(found, found.redelivered, _id)
+    missed = f", {found.filled} that were missed." if found.filled else "."
+    app.say(f"{len(found.redelivered) - found.filled} to send again{missed}")
 
 
-async def _known(store: Store, manifest: Manifest, hook: str) -> None:
-    if hook not in manifest.hooks and not await store.outbox.log(hook=hook, most=1):
-        raise undeclared(hook, manifest, also=", and none was ever notified")
-
-
-async def _fill(store: Store, manifest: Manifest, hook: str, since: timedelta) -> int:
-    if hook not in manifest.hooks:
-        raise undeclared(hook, manifest)
-    routing = Routing(hooks=manifest.routes(), account_hooks=manifest.settings.hooks)
-    jobs = {name: job.policy.hooks for name, job in manifest.jobs.items()}
-    return await store.replay.fill(hook, since, routing, jobs)
-
-
-async def _hand_over(app: App, store: Store, manifest: Manifest, hook: str, heir: str) -> int:
-    if heir not in manifest.hooks:
-        raise undeclared(heir, manifest)
-    count = await store.replay.hand_over(hook, heir)
-    app.say(f"{count} that waited for {hook} will go to {heir}.")
-    await _tell(app, store)
-    return 0
-
-
-def _print(app: App, found: Sequence[tuple[str, str]], filled: int) -> None:
-    if app.output == "json":
-        shown = [{"id": one, "hook": hook} for one, hook in found]
-        app.out(document({"schema_version": 1, "redelivered": shown, "filled": filled}))
-    elif app.output in ("jsonl", "name"):
-        for one, hook in found:
-            app.out(line({"id": one, "hook": hook}) if app.output == "jsonl" else one)
-    again = len(found) - filled
-    app.say(f"{again} to send again" + (f", {filled} that were missed." if filled else "."))
-
-
-async def _tell(app: App, store: Store) -> None:
-    if not await app.daemon_runs(store):
-        app.say("No daemon is running to send them: orchestrator up")
+def _id(again: Again) -> str:
+    return again.id
 
 
 @click.command("drop")
@@ -137,11 +93,11 @@ def drop(app: App, *, hook: str, yes: bool) -> int:
             if not waiting.get(hook):
                 meant = None if hook in waiting else near(hook, waiting)
                 app.say(f"Nothing waits for {hook}" + (f", {meant}" if meant else "."))
-                return 0
+                return _exit.DONE
             if not await confirm(app, f"Give up {waiting[hook]} deliveries to {hook}?", yes=yes):
-                return DECLINED
+                return _exit.DECLINED
             count = await store.replay.drop(hook)
             app.say(f"{count} dropped.")
-        return 0
+        return _exit.DONE
 
     return run(work)

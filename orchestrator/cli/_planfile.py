@@ -5,8 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.app import report
-from orchestrator.app.reconcile import seal
+from orchestrator.app.documents import as_json
+from orchestrator.app.plan import document, seal
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.plan import Plan
 from orchestrator.errors import UsageError
@@ -39,7 +39,7 @@ def save(path: Path, plan: Plan, manifest: Manifest, *, again: bool) -> None:
     own = {"files": manifest.digest, "seal": seal(plan, manifest), "again": again}
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(report.plan(plan) | {"saved": own}, file, indent=2)
+        json.dump(as_json(document(plan)) | {"saved": own}, file, indent=2)
 
 
 def load(path: Path) -> Saved:

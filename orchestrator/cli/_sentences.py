@@ -13,6 +13,6 @@ def fill(text: str, stream: TextIO, *, color: bool) -> None:
     if room is None or all(len(line) <= room and line.isascii() for line in text.split("\n")):
         click.echo(text, file=stream, color=color)
         return
-    from orchestrator.cli import _screen
+    from orchestrator.cli._screen import fill as wrap
 
-    _screen.fill(text, stream, color=color)
+    wrap(text, stream, color=color)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
 
+from orchestrator.app.documents import JobDocument
 from orchestrator.cli._table import Column, Table
 from orchestrator.cli._text import age, short
 from orchestrator.core.run import Reason
@@ -31,17 +31,17 @@ SAYS_ALL = (Reason.LIMIT,)
 """Where the message would only say the same again."""
 
 
-def standing(jobs: Iterable[Mapping[str, Any]], usual: Mapping[str, timedelta], *, wide: bool) -> Table:
-    """Show jobs as `status --json` has them; `usual` is how long a run takes, by account."""
+def standing(jobs: Iterable[JobDocument], usual: Mapping[str, timedelta], *, wide: bool) -> Table:
+    """Show jobs; `usual` is how long a run takes, by account."""
     rows = [
         (
-            job["job"],
-            job["provider"],
-            job["status"],
-            job["reason"],
-            job["remote_id"],
+            job.job,
+            job.provider,
+            job.status,
+            job.reason,
+            job.remote_id,
             _age(job, usual),
-            age(job["confirmed_at"]),
+            age(job.confirmed_at),
             sentence(job),
         )
         for job in jobs
@@ -49,29 +49,29 @@ def standing(jobs: Iterable[Mapping[str, Any]], usual: Mapping[str, timedelta], 
     return Table.of(COLUMNS, rows, wide=wide)
 
 
-def _age(job: Mapping[str, Any], usual: Mapping[str, timedelta]) -> str:
+def _age(job: JobDocument, usual: Mapping[str, timedelta]) -> str:
     """Write how long ago it ended, or how long it has taken by now and usually does."""
-    taken = age(job["finished_at"] or job["submitted_at"] or job["updated_at"])
-    if job["finished_at"] or not job["submitted_at"] or job["provider"] not in usual:
+    taken = age(job.finished_at or job.submitted_at or job.updated_at)
+    if job.finished_at or not job.submitted_at or job.provider not in usual:
         return taken
-    return f"{taken} of {short(usual[job['provider']])}"
+    return f"{taken} of {short(usual[job.provider])}"
 
 
-def sentence(job: Mapping[str, Any]) -> str:
+def sentence(job: JobDocument) -> str:
     """Write the model of a job that succeeded, else why it stands where it does."""
     parts = []
-    if job["result"]:
-        parts.append(str(job["result"].get("model")))
-    if job["reason"]:
-        said = REASONS[Reason(job["reason"])].format_map(job)
-        told = job["message"] if job["reason"] not in SAYS_ALL else None
+    if job.result:
+        parts.append(str(job.result.get("model")))
+    if job.reason:
+        said = REASONS[job.reason].format(job=job.job, provider=job.provider)
+        told = job.message if job.reason not in SAYS_ALL else None
         parts.append(f"{said}: {told}" if told else said)
-    elif job["message"]:
-        parts.append(job["message"])
-    elif job["provider_status"] and not job["result"]:
-        parts.append(f"{job['provider']} says {job['provider_status']}")
-    if job["cancel_requested"] and " requested" not in (job["message"] or ""):
+    elif job.message:
+        parts.append(job.message)
+    elif job.provider_status and not job.result:
+        parts.append(f"{job.provider} says {job.provider_status}")
+    if job.cancel_requested and " requested" not in (job.message or ""):
         parts.append("cancel requested")
-    if not job["managed"]:
+    if not job.managed:
         parts.append("in no job file any more")
     return "; ".join(parts)

@@ -1,10 +1,9 @@
-"""Text for people: plans, ages, and JSON for scripts."""
+"""Text for people: plans, ages, counts."""
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 
@@ -76,22 +75,10 @@ def _value(value: object) -> str:
     return "(none)" if value is None else plain(json.dumps(value, ensure_ascii=False))
 
 
-def document(value: Mapping[str, Any]) -> str:
-    """Write a JSON document."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def line(value: Mapping[str, Any]) -> str:
-    """Write one line of JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def age(moment: str | datetime | None, now: datetime | None = None) -> str:
+def age(moment: datetime | None, now: datetime | None = None) -> str:
     """Write how long ago a time was: `40s`, `12m`, `3h`, `5d`."""
     if moment is None:
         return "-"
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
     return short((now or datetime.now(UTC)) - moment)
 
 
@@ -104,9 +91,9 @@ def short(length: timedelta) -> str:
     return f"{seconds}s"
 
 
-def until(moment: str | None, now: datetime | None = None) -> str:
+def until(moment: datetime | None, now: datetime | None = None) -> str:
     """Write how long it is to a time: `40s`, `now` where it has come, a dash where there is none."""
     if moment is None:
         return "-"
-    seconds = round((datetime.fromisoformat(moment) - (now or datetime.now(UTC))).total_seconds())
+    seconds = round((moment - (now or datetime.now(UTC))).total_seconds())
     return show(timedelta(seconds=seconds)) if seconds > 0 else "now"

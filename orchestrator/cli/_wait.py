@@ -1,23 +1,22 @@
 """Waiting for jobs, and what is said of how that ended."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import anyio
 
 from orchestrator.app.settled import End, ended, refusals
+from orchestrator.app.status import known
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App
 from orchestrator.cli._follow import Following
 from orchestrator.cli._text import plain
 from orchestrator.core.run import Status
-from orchestrator.errors import UnknownName, UsageError
+from orchestrator.store.opening import daemon_runs
 from orchestrator.store.store import Store
-from orchestrator.store.views import Standing
 
 LOOK_SECONDS = 0.5
 MOST_NAMES = 3
-TOO_LONG = 3
-CREDENTIALS = 4
-CODES = {End.SUCCEEDED: 0, End.FAILED: 5, End.DENIED: CREDENTIALS}
+CODES = {End.SUCCEEDED: _exit.DONE, End.FAILED: _exit.UNSUCCESSFUL, End.DENIED: _exit.CREDENTIALS}
 GONE_SECONDS = 15
 """After how long without a daemon the command that waited beside it goes on by itself."""
 
@@ -46,7 +45,7 @@ async def settle(
             end = await ended(store, standings, wanted)
             if end is not None:
                 break
-            if not beside or await app.daemon_runs(store):
+            if not beside or await daemon_runs(store):
                 seen = anyio.current_time()
             elif anyio.current_time() - seen > GONE_SECONDS:
                 return None
@@ -56,7 +55,7 @@ async def settle(
     if end is not None:
         return CODES[end]
     app.say("timed out; the runs continue: orchestrator status")
-    return TOO_LONG
+    return _exit.TOO_LONG
 
 
 async def denied(store: Store, accounts: Collection[str]) -> str:
@@ -67,32 +66,3 @@ async def denied(store: Store, accounts: Collection[str]) -> str:
         "`orchestrator apply` sends it. `orchestrator cancel JOB` gives it up."
     )
     return "\n".join([*whys, later])
-
-
-async def known(store: Store, names: Sequence[str], declared: Collection[str] = ()) -> Sequence[Standing]:
-    """Return the standings of `names`; raises `UnknownName` for one that is not known.
-
-    Of the jobs that the files declare, `declared`, some may not be recorded yet.
-    """
-    standings = await store.views.standings(list(names))
-    there = {standing.record.name for standing in standings}
-    for name in names:
-        if name not in there:
-            every = {standing.record.name for standing in await store.views.standings()}
-            raise unrecorded(name, every, declared)
-    return standings
-
-
-def unrecorded(name: str, recorded: Iterable[str], declared: Collection[str] = ()) -> UsageError:
-    """Say of a job that nothing is recorded of it, and which one may have been meant."""
-    if name in declared:
-        return UsageError(f"{name} is declared, but not recorded yet", hint="orchestrator apply")
-    hint = "orchestrator status lists them; apply records new ones"
-    return UnknownName(f"no job {name} is recorded", name, {*recorded, *declared}, hint=hint)
-
-
-def differences(app: App, declared: Mapping[str, object], there: Mapping[str, object]) -> None:
-    """Say where what the provider has is not what was asked for, before a person takes it in."""
-    for key, value in there.items():
-        if key in declared and declared[key] != value:
-            app.say(f"  {key} differs: declared {plain(declared[key])}, at the provider {plain(value)}")

@@ -4,28 +4,26 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import anyio
 import click
 
-from orchestrator import late
-from orchestrator.app import report
-from orchestrator.app.reconcile import apply, preview
-from orchestrator.app.settled import arrived
+from orchestrator.app.apply import apply
+from orchestrator.app.documents import AppliedDocument
+from orchestrator.app.plan import document, preview
+from orchestrator.app.status import known, status
+from orchestrator.app.submit import submit
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
 from orchestrator.cli._duration import DURATION
+from orchestrator.cli._engine import opened
 from orchestrator.cli._follow import Progress
 from orchestrator.cli._planfile import load
-from orchestrator.cli._text import count, document, plain, plan_text
-from orchestrator.cli._wait import CREDENTIALS, denied, known
-from orchestrator.config.manifest import Manifest
-from orchestrator.core.changeset import Changeset
+from orchestrator.cli._text import count, plain, plan_text
+from orchestrator.cli._wait import denied
 from orchestrator.core.run import Reason, Status
-from orchestrator.providers.registry import registry
+from orchestrator.store.opening import daemon_runs
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
-
-DECLINED = 3
 
 
 @click.command("apply")
@@ -49,72 +47,49 @@ def command(
         manifest = app.manifest()
         async with app.store(manifest.settings) as store:
             anew = saved.again if saved else again
-            plan = await preview(store, manifest, registry(), again=anew)
+            plan = await preview(store, manifest, again=anew)
             if saved is not None:
                 saved.check(plan, manifest)
             (app.tell if app.for_people else app.say)(plan_text(plan))
             if not plan.empty and not await confirm(app, "Do it?", yes=yes):
-                return DECLINED
-            async with app.engine(manifest, store) as engine:
-                writes = await apply(store, engine.manifest, registry(), plan, engine.routing, again=anew)
-                await store.accounts.reconsider(*engine.manifest.accounts)
-                names = await _concerned(store, writes, manifest)
-                if names and not writes.runs:
-                    app.say(
-                        f"Continuing with {count(len(names), 'job')} from earlier: {', '.join(names[:5])}"
-                    )
-                daemon = await app.daemon_runs(store)
-                if daemon and not plan.empty:
-                    app.say("Recorded; the daemon will submit it." if writes.runs else "Recorded.")
-                code = await _carry_out(app, engine, names, daemon=daemon, wait=wait, timeout=timeout)
+                return _exit.DECLINED
+            async with opened(app, manifest, store) as engine:
+                recorded = await apply(engine, plan, again=anew)
+                jobs = recorded.jobs
+                if jobs and not recorded.runs:
+                    app.say(f"Continuing with {count(len(jobs), 'job')} from earlier: {', '.join(jobs[:5])}")
+                if not plan.empty and await daemon_runs(store):
+                    app.say("Recorded; the daemon will submit it." if recorded.runs else "Recorded.")
+                code = await _carry_out(app, engine, jobs, wait=wait, timeout=timeout)
             if app.output in ("json", "jsonl"):
-                app.out(document(report.plan(plan) | await report.status(store, manifest.settings)))
+                after = vars(document(plan)) | vars(await status(store, manifest.settings))
+                app.document(AppliedDocument(**after))
             return code
 
     return run(work)
 
 
-async def _concerned(store: Store, writes: Changeset, manifest: Manifest) -> Sequence[str]:
-    """Name the jobs that the plan started, or else those that still wait or run."""
-    if writes.runs:
-        return [run.job for run in writes.runs]
-    standings = await store.views.standings(list(manifest.jobs))
-    return [one.record.name for one in standings if one.run is not None and arrived(one, None) is None]
-
-
 async def _carry_out(
-    app: App, engine: Engine, names: Sequence[str], *, daemon: bool, wait: bool, timeout: float | None
+    app: App, engine: Engine, jobs: Sequence[str], *, wait: bool, timeout: float | None
 ) -> int:
-    store: Store = engine.store
     if wait:
         from orchestrator.cli._attend import see_through
 
         again = "orchestrator apply --wait"
-        return await see_through(app, store, lambda: nullcontext(engine), names, timeout=timeout, again=again)
-    if daemon:
-        return 0
-    await _submit(engine)
-    return await _told(app, store, names)
+        return await see_through(
+            app, engine.store, lambda: nullcontext(engine), jobs, timeout=timeout, again=again
+        )
+    if await submit(engine, *engine.manifest.accounts):
+        return _exit.DONE
+    return await _told(app, engine.store, jobs)
 
 
-async def _submit(engine: Engine) -> None:
-    """Send what may be sent now; what cannot be is left recorded."""
-    await engine.store.leases.end(late("store.owner").alive)
-
-    async def account(name: str) -> None:
-        while await engine.send(name):
-            pass
-
-    async with anyio.create_task_group() as tasks:
-        for name in engine.manifest.accounts:
-            tasks.start_soon(account, name)
-
-
-async def _told(app: App, store: Store, names: Sequence[str]) -> int:
-    standings = await known(store, names)
+async def _told(app: App, store: Store, jobs: Sequence[str]) -> int:
+    """Say how the jobs stand after what could be sent was sent."""
+    standings = await known(store, jobs)
     Progress(app).show(standings)
     troubles = {account.name: account.last_error for account in await store.accounts.all()}
-    code, waiting = 0, []
+    code, waiting = _exit.DONE, []
     for found in (standing.run for standing in standings):
         if found is None or found.reason is Reason.LIMIT:
             continue
@@ -124,12 +99,12 @@ async def _told(app: App, store: Store, names: Sequence[str]) -> int:
                 app.say(f"{found.job} was not sent: {plain(trouble)}")
             if found.reason is Reason.CREDENTIALS:
                 waiting.append(found.account)
-            code = code or 1
+            code = _exit.FAILED
         elif found.status is Status.FAILED:
-            code = code or 1
+            code = _exit.FAILED
     if waiting:
         app.say(await denied(store, waiting))
-        return CREDENTIALS
-    if names and code == 0:
+        return _exit.CREDENTIALS
+    if jobs and code == _exit.DONE:
         app.say("No daemon is watching them: `orchestrator up` polls and fires hooks.")
     return code

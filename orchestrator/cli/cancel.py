@@ -2,14 +2,13 @@
 
 import click
 
-from orchestrator.app.decide import caveats, to_end
+from orchestrator.app.cancel import cancellation
+from orchestrator.app.decision import Decided, carry_out
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
+from orchestrator.cli._engine import opened
 from orchestrator.cli._text import plain
-from orchestrator.cli._wait import known
-from orchestrator.core.run import Run, Status
-
-DECLINED = 3
 
 
 @click.command("cancel")
@@ -24,31 +23,27 @@ def command(app: App, *, job: str, delete: bool, yes: bool) -> int:
     """
 
     async def work() -> int:
-        manifest = app.manifest()
+        manifest, how = app.manifest(), "delete" if delete else "cancel"
         async with app.store(manifest.settings) as store:
-            run = to_end((await known(store, [job], manifest.jobs))[0])
-            how = "delete" if delete else "cancel"
-            for caveat in caveats(run, how):
-                app.say(caveat)
-            target = run.remote_id or run.marker
-            if not await confirm(app, f"{how.capitalize()} {job} ({target}, {run.status})?", yes=yes):
-                return DECLINED
-            async with app.engine(manifest, store) as engine:
-                after = await store.decisions.cancel(run, how, engine.routing)
-                await store.accounts.reconsider(run.account)
-                daemon = await app.daemon_runs(store)
-                if after.status is not Status.CANCELLED and not daemon:
-                    await engine.send(run.account)
-                    after = (await known(store, [job]))[0].run or after
-            app.say(f"{job}: {_stands(after, how, daemon=daemon)}")
-        return 0
+            asked = await cancellation(store, manifest, job, "delete" if delete else "cancel")
+            for note in asked.notes:
+                app.say(note)
+            target = asked.run.remote_id or asked.run.marker
+            question = f"{how.capitalize()} {job} ({target}, {asked.run.status})?"
+            if not await confirm(app, question, yes=yes):
+                return _exit.DECLINED
+            async with opened(app, manifest, store) as engine:
+                decided = await carry_out(engine, asked)
+            app.say(f"{job}: {_stands(decided, how)}")
+        return _exit.DONE
 
     return run(work)
 
 
-def _stands(found: Run, how: str, *, daemon: bool) -> str:
+def _stands(decided: Decided, how: str) -> str:
     """Say how it stands: the status alone would read as if nobody had asked."""
-    if daemon and not found.status.final:
+    found = decided.document.job
+    if decided.daemon and not found.status.final:
         return f"{found.status}: {how} requested; the daemon will do it"
     if found.message:
         return f"{found.status}: {plain(found.message)}"

@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 import click
 
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app
 from orchestrator.cli._table import Column
-from orchestrator.cli._text import document
 from orchestrator.config.duration import show as length
 from orchestrator.config.load import load_settings, origins_of_settings
 from orchestrator.config.manifest import Settings
@@ -32,12 +32,12 @@ def show(app: App) -> int:
     files = [str(path) for path in app.find()]
     sources = _sources(app, settings)
     if app.output == "json":
-        app.out(document({"schema_version": 1, "files": files, "settings": values, "from": sources}))
-        return 0
+        app.document({"files": files, "settings": values, "from": sources})
+        return _exit.DONE
     rows = [(key, value, sources[key]) for key, value in values.items()]
     columns = (Column("setting"), Column("value", wrap=True), Column("from", wrap=True))
     app.rows(columns, [*rows, ("files", " ".join(files), "")])
-    return 0
+    return _exit.DONE
 
 
 def _heartbeat(given: str | SecretRef | None) -> str | None:

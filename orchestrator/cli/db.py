@@ -6,9 +6,9 @@ from pathlib import Path
 import anyio
 import click
 
-from orchestrator import crashpoint, late
+from orchestrator import crashpoint
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._text import document
 from orchestrator.errors import SchemaError, UsageError
 from orchestrator.store.file import prepare_file
 from orchestrator.store.opening import open_database
@@ -25,11 +25,14 @@ def command() -> None:
 def upgrade(app: App) -> int:
     """Bring the schema to this release's; an SQLite file is copied first."""
 
+    from orchestrator.store.migrate import upgrade as bring_up  # loads alembic
+
     async def work() -> int:
         with open_database(app.settings().address, make=True) as database:
-            before = await late("store.migrate").upgrade(database)
+            assert database is not None  # noqa: S101 - it was made
+            before = await bring_up(database)
         app.say(f"schema {REVISION}" + ("" if before == REVISION else f", was {before or 'empty'}"))
-        return 0
+        return _exit.DONE
 
     return run(work)
 
@@ -43,10 +46,10 @@ def current(app: App) -> int:
         with open_database(app.settings().address, reading=True) as database:
             found = None if database is None else await database.revision()
         if app.output == "json":
-            app.out(document({"schema_version": 1, "revision": found, "known": REVISION}))
+            app.document({"revision": found, "known": REVISION})
         else:
             app.out(found or "empty")
-        return 0
+        return _exit.DONE
 
     return run(work)
 
@@ -64,7 +67,7 @@ def check(app: App) -> int:
             for fault in await database.faults():
                 raise SchemaError(fault, hint="restore a backup")
         app.say("ok")
-        return 0
+        return _exit.DONE
 
     return run(work)
 
@@ -89,7 +92,7 @@ def backup(app: App, *, file: Path) -> int:
             prepare_file(target)
             await anyio.to_thread.run_sync(_copy, source, target)
         app.say(f"saved to {target}")
-        return 0
+        return _exit.DONE
 
     return run(work)
 

@@ -4,15 +4,19 @@ import json
 import os
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
 import click
 
-from orchestrator.app import report
-from orchestrator.app.reconcile import apply, preview
+from orchestrator.app.apply import apply
+from orchestrator.app.plan import preview
+from orchestrator.app.status import status
+from orchestrator.cli import _exit
 from orchestrator.cli._alone import daemon_lock
 from orchestrator.cli._app import App, app, run
+from orchestrator.cli._engine import opened, reload
 from orchestrator.cli._follow import Following
 from orchestrator.cli._receiver import Receiver, receiving
 from orchestrator.cli._text import plain, plan_text
@@ -21,7 +25,6 @@ from orchestrator.core.run import Status
 from orchestrator.daemon.daemon import Daemon
 from orchestrator.errors import OrchestratorError
 from orchestrator.hooks.webhook import make_secret
-from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
 
@@ -112,11 +115,11 @@ async def _show(app: App, receiver: Receiver) -> int:
     app.say(_title("Five jobs at four providers, emulated on this machine. Nothing is bought."))
     async with app.store(manifest.settings) as store:
         app.say(_title("$ orchestrator plan"))
-        plan = await preview(store, manifest, registry())
+        plan = await preview(store, manifest)
         app.say(plan_text(plan))
         app.say(_title("$ orchestrator apply --wait"))
-        async with app.engine(manifest, store) as engine:
-            await apply(store, engine.manifest, registry(), plan, engine.routing)
+        async with opened(app, manifest, store) as engine:
+            await apply(engine, plan)
             with daemon_lock(store), anyio.move_on_after(LONGEST_SECONDS):
                 await _until_settled(app, engine, store)
         app.say(_title("What the hooks received"))
@@ -126,14 +129,14 @@ async def _show(app: App, receiver: Receiver) -> int:
             app.say(f"  command  {delivery.event:<14} {delivery.job}: {plain(delivery.last_error)}")
         app.say(_title("$ orchestrator status"))
         standings = {one.record.name: one for one in await store.views.standings()}
-        document = await report.status(store, manifest.settings)
+        document = await status(store, manifest.settings)
         show(app, document, await store.outbox.unsettled(), await store.views.usual())
         found = {name: one.run.status for name, one in standings.items() if one.run is not None}
     return _end(app, found == EXPECTED and _heard(receiver))
 
 
 async def _until_settled(app: App, engine: Engine, store: Store) -> None:
-    daemon = Daemon(engine=engine, reload=app.reload, reconciles=False, until_settled=True)
+    daemon = Daemon(engine=engine, reload=partial(reload, app), reconciles=False, until_settled=True)
     following = Following(app, await store.views.usual(), again="orchestrator demo")
 
     async def follow() -> None:
@@ -159,12 +162,12 @@ def _heard(receiver: Receiver) -> bool:
 def _end(app: App, fine: bool) -> int:
     if not fine:
         app.say("\nThe demo did not end as it should: something is wrong with this installation.")
-        return 1
+        return _exit.FAILED
     app.say(_title("Now your own:"))
     app.say("  orchestrator init                     writes a starter jobs.toml here")
     app.say("  orchestrator --sandbox apply --wait   tries it against the sandbox, as above")
     app.say("  orchestrator plan                     shows what it would really buy")
-    return 0
+    return _exit.DONE
 
 
 def _title(text: str) -> str:

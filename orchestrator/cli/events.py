@@ -1,18 +1,18 @@
 """`orchestrator events`."""
 
 import sys
-from collections.abc import Sequence
 
 import anyio
 import click
 
-from orchestrator.app import report
-from orchestrator.cli._app import App, app, run
+from orchestrator.app.documents import EventDocument, EventsDocument, as_json
+from orchestrator.app.history import events
+from orchestrator.app.status import known
+from orchestrator.cli import _exit
+from orchestrator.cli._app import App, app, line, run
 from orchestrator.cli._table import Column
-from orchestrator.cli._text import document, line, plain
-from orchestrator.cli._wait import known
+from orchestrator.cli._text import plain
 from orchestrator.core.delivery import stamp
-from orchestrator.core.event import Event
 
 FOLLOW_SECONDS = 0.5
 COLUMNS = (
@@ -42,40 +42,41 @@ def command(app: App, *, job: str | None, follow: bool, after: int | None, limit
     """List what happened, oldest first, from the database alone."""
 
     async def work() -> int:
-        settings = app.settings()
-        async with app.reading(settings, there=follow) as store:
-            found = await store.views.events(job=job, after=after, most=limit)
-            if job is not None and not found:
+        async with app.reading(app.settings(), there=follow) as store:
+            found = await events(store, job=job, after=after, most=limit)
+            if job is not None and not found.events:
                 await known(store, [job])  # one that is not there has a reason to have no events
-            _print(app, found, alone=not follow)
-            last = found[-1].id if found else after or 0
+            if not follow:
+                _print(app, EventsDocument(events=found.events))
             while follow:
+                for event in found.events:
+                    (app.tell if app.for_people else app.out)(_line(app, event))
                 await anyio.sleep(FOLLOW_SECONDS)
-                found = await store.views.events(job=job, after=last, most=limit)
-                _print(app, found, alone=False)
-                last = found[-1].id if found else last
-        return 0
+                found = await events(store, job=job, after=found.next, most=limit)
+        return _exit.DONE
 
     return run(work)
 
 
-def _print(app: App, events: Sequence[Event], *, alone: bool) -> None:
-    if not alone or app.output in ("jsonl", "name"):
-        for event in events:
-            app.tell(_text(app, event)) if app.for_people else app.out(_text(app, event))
-    elif app.output == "json":
-        app.out(document({"schema_version": 1, "events": [report.event(event) for event in events]}))
-    elif events:
-        app.rows(COLUMNS, [_row(event) for event in events])
+def _print(app: App, found: EventsDocument) -> None:
+    if app.listed(found, found.events, _id):
+        return
+    if found.events:
+        app.rows(COLUMNS, [_row(event) for event in found.events])
     else:
         app.say("Nothing has happened yet.")
 
 
-def _row(event: Event) -> tuple[object, ...]:
-    return (event.id, event.timestamp, event.type, event.job, event.account, event.status, event.message)
+def _id(event: EventDocument) -> int:
+    return event.id
 
 
-def _text(app: App, event: Event) -> str:
+def _row(event: EventDocument) -> tuple[object, ...]:
+    return (event.id, event.timestamp, event.type, event.job, event.provider, event.status, event.message)
+
+
+def _line(app: App, event: EventDocument) -> str:
+    """Write one event on a line of its own, while more may follow."""
     if app.output == "table" and sys.stdout.isatty():
         return f"{event.timestamp.astimezone():%b %d %H:%M:%S}  " + "  ".join(
             plain(part) for part in (event.type, event.job, event.message) if part
@@ -83,4 +84,4 @@ def _text(app: App, event: Event) -> str:
     if app.for_people:
         moment = stamp(event.timestamp.replace(microsecond=0))
         return "  ".join(plain(part) for part in (event.id, moment, *_row(event)[2:]))
-    return str(event.id) if app.output == "name" else line(report.event(event))
+    return str(event.id) if app.output == "name" else line(as_json(event))

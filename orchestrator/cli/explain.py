@@ -1,23 +1,41 @@
 """`orchestrator explain CODE`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import click
 
+from orchestrator.app.documents import Document, Whole
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app
 from orchestrator.cli._table import Column
-from orchestrator.cli._text import document, line
 from orchestrator.errors import Code, UnknownName
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """What an error means, an example of it, and its cure."""
 
     means: str
     example: str
     cure: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorDocument(Document):
+    """An error's code and its entry."""
+
+    code: Code
+    means: str
+    example: str
+    cure: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorsDocument(Whole):
+    """Every error that was asked for."""
+
+    errors: tuple[ErrorDocument, ...]
 
 
 ENTRIES: Final = {
@@ -153,19 +171,20 @@ def command(app: App, *, codes: tuple[str, ...]) -> int:
         if name not in list(Code):
             raise UnknownName(f"no error has the code {name}", name, list(Code), hint="orchestrator explain")
     chosen = [Code(name) for name in codes or list(Code)]
-    documents = [{"code": code, **asdict(ENTRIES[code])} for code in chosen]
-    if app.output == "json":
-        app.out(document({"schema_version": 1, "errors": documents}))
-    elif app.output in ("jsonl", "name"):
-        for one in documents:
-            app.out(line(one) if app.output == "jsonl" else one["code"])
-    elif not codes:
-        app.rows(
-            (Column("code"), Column("means", wrap=True)), [(one["code"], one["means"]) for one in documents]
-        )
-    else:
+    found = ErrorsDocument(errors=tuple(ErrorDocument(code=code, **vars(ENTRIES[code])) for code in chosen))
+    if app.listed(found, found.errors, _code):
+        return _exit.DONE
+    if codes:
         app.tell("\n\n".join(_text(code, ENTRIES[code]) for code in chosen))
-    return 0
+    else:
+        app.rows(
+            (Column("code"), Column("means", wrap=True)), [(one.code, one.means) for one in found.errors]
+        )
+    return _exit.DONE
+
+
+def _code(error: ErrorDocument) -> str:
+    return error.code
 
 
 def _text(code: Code, entry: Entry) -> str:

@@ -1,30 +1,27 @@
 """`orchestrator hooks`."""
 
-import os
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import click
 
-from orchestrator.app import report
-from orchestrator.app.hearers import explain as explained
+from orchestrator.app.documents import DeliveriesDocument, DeliveryDocument
+from orchestrator.app.history import delivery
+from orchestrator.app.hook_explain import AudienceDocument, Happened, Outlook
+from orchestrator.app.hook_explain import explain as audience
+from orchestrator.app.hook_test import trial
+from orchestrator.app.redeliver import undeclared
+from orchestrator.app.status import hooks as all_hooks
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, run
-from orchestrator.cli._hooks_again import drop, redeliver, undeclared
+from orchestrator.cli._hooks_again import drop, redeliver
 from orchestrator.cli._table import Column
-from orchestrator.cli._text import age, document, line, plain, until
+from orchestrator.cli._text import age, plain, until
 from orchestrator.cli.status import hook_note
 from orchestrator.config.duration import show
-from orchestrator.config.secret import Dummies
-from orchestrator.core.delivery import Delivery, stamp
+from orchestrator.core.delivery import Delivery
 from orchestrator.core.event import EventType
-from orchestrator.errors import HookError, SecretError
 from orchestrator.hooks.base import Hook, Preview
-from orchestrator.hooks.example import example
-from orchestrator.hooks.registry import registry
-from orchestrator.hooks.shown import Shown
 from orchestrator.hooks.webhook import make_secret
-from orchestrator.store.commit import make_id
 
 DELIVERIES = (
     Column("id", wide=True),
@@ -75,30 +72,11 @@ def secret() -> None:
 def test(app: App, *, name: str, event: str, dry_run: bool) -> int:
     """Send a hook an example, marked as a test, and say what it answered."""
 
+    show = app.say if app.sandbox and not app.with_hooks else None
+
     async def work() -> int:
-        manifest = app.manifest()
-        options = manifest.hooks.get(name)
-        if options is None:
-            raise undeclared(name, manifest)
-        kept = app.sandbox and not app.with_hooks
-        env = Dummies() if kept else os.environ
-        hook = registry()[options.kind](options, manifest.folder("hooks", name), env=env)
-        if kept and not hook.local:
-            hook = Shown(hook, app.say)
-        made = example(
-            name,
-            EventType(event),
-            hook.now(),
-            delivery_id=make_id("msg"),
-            project=manifest.settings.project,
-        )
-        try:
+        async with trial(app.manifest(), name, EventType(event), show=show) as (hook, made):
             return await (_show(app, hook, made) if dry_run else _send(app, hook, made))
-        except (HookError, SecretError) as error:
-            error.message = f"{name}: {plain(error.message)}"
-            raise
-        finally:
-            await hook.aclose()
 
     return run(work)
 
@@ -107,19 +85,17 @@ async def _send(app: App, hook: Hook, made: Delivery) -> int:
     await hook.check()
     answer = await hook.send(made)
     app.say(f"{made.hook}: delivered {made.id}" + (f": {plain(answer)}" if answer else ""))
-    return 0
+    return _exit.DONE
 
 
 async def _show(app: App, hook: Hook, made: Delivery) -> int:
     preview: Preview = await hook.preview(made)
     body = preview.body.decode("utf-8", "replace")
     if app.output in ("json", "jsonl"):
-        shown = {"schema_version": 1, "hook": made.hook, "id": made.id}
-        shown |= {"head": list(preview.head), "body": body}
-        app.out(document(shown) if app.output == "json" else line(shown))
+        app.document({"hook": made.hook, "id": made.id, "head": list(preview.head), "body": body})
     else:
         app.out("\n".join((*preview.head, "", body)))
-    return 0
+    return _exit.DONE
 
 
 @command.command("log")
@@ -138,26 +114,28 @@ def log(app: App, *, hook: str | None, limit: int) -> int:
     async def work() -> int:
         async with app.reading(app.settings()) as store:
             found = await store.outbox.log(hook=hook, most=limit)
-            hooks = [report.hook(one) for one in await store.hearings.all()]
-        if hook is not None and not found and hook not in {each["hook"] for each in hooks}:
+            hooks = await all_hooks(store)
+        if hook is not None and not found and hook not in {each.hook for each in hooks}:
             declared = app.manifest()
             if hook not in declared.hooks:
-                raise undeclared(hook, declared, [each["hook"] for each in hooks])
-        if app.output == "json":
-            app.out(document({"schema_version": 1, "deliveries": [report.delivery(one) for one in found]}))
-        elif app.output in ("jsonl", "name"):
-            for one in found:
-                app.out(line(report.delivery(one)) if app.output == "jsonl" else one.id)
+                raise undeclared(hook, declared, [each.hook for each in hooks])
+        whole = DeliveriesDocument(deliveries=tuple(delivery(one) for one in found))
+        if app.listed(whole, whole.deliveries, _id):
+            pass
         elif found:
             app.rows(DELIVERIES, [_row(one) for one in found])
         else:
             app.say("No delivery yet.")
         for each in hooks:
-            if each["state"] != "ok" and hook in (None, each["hook"]):
+            if each.state != "ok" and hook in (None, each.hook):
                 app.say(hook_note(each))
-        return 0
+        return _exit.DONE
 
     return run(work)
+
+
+def _id(delivery: DeliveryDocument) -> str:
+    return delivery.id
 
 
 def _row(one: Delivery) -> tuple[object, ...]:
@@ -169,7 +147,7 @@ def _when(delivery: Delivery) -> str:
         return f"{age(delivery.settled_at)} ago"
     if delivery.owner is not None:
         return "under way"
-    due = until(stamp(delivery.due_at))
+    due = until(delivery.due_at)
     return "due now" if due == "now" else f"due in {due}"
 
 
@@ -182,23 +160,22 @@ def explain(app: App, *, job: str) -> int:
     async def work() -> int:
         manifest = app.manifest()
         async with app.reading(manifest.settings) as store:
-            found = await explained(store, manifest, job)
-        if app.output == "json":
-            app.out(document(found))
-        elif app.output == "jsonl":
-            for event in found["events"]:
-                app.out(line(event))
-        elif app.output == "name":
-            app.out("\n".join(one["hook"] for one in found["hooks"] if one["hears"]))
-        else:
+            found = await audience(store, manifest, job)
+        if app.output == "name":
+            app.out("\n".join(one.hook for one in found.hooks if one.hears))
+        elif not app.listed(found, found.events, _event_id):
             _print(app, found)
-        return 0
+        return _exit.DONE
 
     return run(work)
 
 
-def _print(app: App, found: Mapping[str, Any]) -> None:
-    outlook = [(one["hook"], *_outlook(one)) for one in found["hooks"]]
+def _event_id(event: Happened) -> int | None:
+    return event.id
+
+
+def _print(app: App, found: AudienceDocument) -> None:
+    outlook = [(one.hook, *_outlook(one)) for one in found.hooks]
     if outlook:
         app.rows(
             (Column("hook", cut=True), Column("hears"), Column("events, or why none", wrap=True)), outlook
@@ -206,25 +183,19 @@ def _print(app: App, found: Mapping[str, Any]) -> None:
     else:
         app.say("No hook is declared.")
     rows = [
-        (
-            datetime.fromisoformat(event["timestamp"]),
-            event["type"],
-            one["hook"],
-            one["state"] or "not told",
-            one["reason"],
-        )
-        for event in found["events"]
-        for one in event["hooks"]
+        (event.timestamp, event.type, one.hook, one.state or "not told", one.reason)
+        for event in found.events
+        for one in event.hooks
     ]
     if rows:
         app.out("")
         app.rows(HEARD, rows)
 
 
-def _outlook(hook: Mapping[str, Any]) -> tuple[str, str]:
-    if not hook["hears"]:
-        return "no", hook["reason"] or "its events include none that jobs send"
-    if hook["off"]:
-        return "off", hook["off"]
-    lasting = f", if it lasts {show(timedelta(seconds=hook['for']))}" if hook["for"] else ""
-    return "yes", ", ".join(hook["hears"]) + lasting
+def _outlook(hook: Outlook) -> tuple[str, str]:
+    if not hook.hears:
+        return "no", hook.reason or "its events include none that jobs send"
+    if hook.off:
+        return "off", hook.off
+    lasting = f", if it lasts {show(timedelta(seconds=hook.for_))}" if hook.for_ else ""
+    return "yes", ", ".join(hook.hears) + lasting

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli._app import App, app, kinds
+from orchestrator.app.kinds import kinds
+from orchestrator.cli import _exit
+from orchestrator.cli._app import App, app
 from orchestrator.config.schema import schema
 from orchestrator.config.settings import project_of
 from orchestrator.errors import UsageError
@@ -30,7 +32,7 @@ def command(app: App, *, force: bool) -> int:
     app.say("  orchestrator --sandbox apply --wait   try it against the built-in sandbox")
     app.say("  $EDITOR jobs.toml                     put your dataset's id in, and your hooks")
     app.say("  orchestrator plan                     see what it would buy")
-    return 0
+    return _exit.DONE
 
 
 def _write(path: Path, text: str) -> None:

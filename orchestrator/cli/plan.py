@@ -4,19 +4,16 @@ from pathlib import Path
 
 import click
 
-from orchestrator.app import report
-from orchestrator.app.reconcile import preview
+from orchestrator.app.documents import ChangeDocument
+from orchestrator.app.plan import document, preview
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._errors import tell
 from orchestrator.cli._markdown import plan_markdown
 from orchestrator.cli._planfile import save
-from orchestrator.cli._text import document, line, plan_text
+from orchestrator.cli._text import plan_text
 from orchestrator.core.plan import Action
 from orchestrator.errors import ManifestError, SettingsError
-from orchestrator.providers.registry import registry
-
-CHANGES = 2
-ERROR = 1
 
 
 @click.command("plan")
@@ -38,28 +35,25 @@ def command(app: App, *, detailed_exitcode: bool, out: Path | None, offline: boo
             if not detailed_exitcode:
                 raise
             tell(error, app.form)
-            return ERROR  # not the 2 of invalid files, which would say that there are changes
+            return _exit.FAILED  # not the 2 of invalid files, which would say that there are changes
 
     async def show() -> int:
         manifest = app.manifest()
         async with app.reading(manifest.settings, offline=offline) as store:
-            plan = await preview(store, manifest, registry(), again=again)
+            plan = await preview(store, manifest, again=again)
         if out is not None:
             save(app.cwd / out, plan, manifest, again=again)
             app.say(f"Saved; to do exactly this: orchestrator apply {out}")
-        if app.output == "json":
-            app.out(document(report.plan(plan)))
-        elif app.output == "jsonl":
-            for change in plan.changes:
-                app.out(line(report.change(change)))
-        elif app.output == "name":
-            for change in plan.changes:
-                if change.action is not Action.NONE:
-                    app.out(change.job)
-        elif app.output == "markdown":
+        found = document(plan)
+        changed = [one for one in found.changes if app.output != "name" or one.action is not Action.NONE]
+        if app.output == "markdown":
             app.out(plan_markdown(plan))
-        else:
+        elif not app.listed(found, changed, _job):
             app.tell(plan_text(plan))
-        return CHANGES if detailed_exitcode and not plan.empty else 0
+        return _exit.CHANGES if detailed_exitcode and not plan.empty else _exit.DONE
 
     return run(work)
+
+
+def _job(change: ChangeDocument) -> str:
+    return change.job

@@ -2,18 +2,18 @@
 
 import click
 
-from orchestrator.app.resolve import abandon, adopt, resend
+from orchestrator.app.decision import Decision, carry_out
+from orchestrator.app.resolve import abandonment, adoption, in_doubt, resending
+from orchestrator.app.status import known
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
+from orchestrator.cli._differences import differences
+from orchestrator.cli._engine import opened
 from orchestrator.cli._follow import Progress
 from orchestrator.cli._text import age, count, plain
-from orchestrator.cli._wait import differences, known
-from orchestrator.core.run import Run, Status
-from orchestrator.errors import UsageError
-from orchestrator.providers.registry import registry
+from orchestrator.core.run import Run
 from orchestrator.worker.engine import Engine
-
-DECLINED = 3
 
 
 @click.command("resolve")
@@ -35,30 +35,21 @@ def command(app: App, *, job: str, remote_id: str | None, resend: bool, abandon:
     async def work() -> int:
         manifest = app.manifest()
         async with app.store(manifest.settings) as store:
-            found = (await known(store, [job], manifest.jobs))[0].run
-            if found is None or found.status is not Status.IN_DOUBT:
-                state = found.status if found else "not sent"
-                raise UsageError(f"{job} is not in doubt: it is {state}", hint=f"orchestrator why {job}")
+            found = await in_doubt(store, manifest, job)
             _quote(app, found)
-            async with app.engine(manifest, store) as engine:
-                if remote_id is not None:
-                    await _quote_there(app, engine, found, remote_id)
+            async with opened(app, manifest, store) as engine:
+                asked = await _asked(app, engine, found, remote_id, resend=resend)
                 what = f"adopt {remote_id} for" if remote_id else "send again" if resend else "give up"
                 if not await confirm(app, f"{what.capitalize()} {job}, attempt {found.attempt}?", yes=yes):
-                    return DECLINED
-                await _decide(engine, found, remote_id, resend=resend)
-                await store.accounts.reconsider(found.account)
-                if await app.daemon_runs(store):
+                    return _exit.DECLINED
+                if (await carry_out(engine, asked)).daemon:
                     app.say("Recorded; the daemon will continue with it.")
-                else:
-                    while await engine.send(found.account):
-                        pass
             Progress(app).show(await known(store, [job]))
             if remote_id is None:
                 app.say(
                     f"If {found.account} made it after all, this shows it: orchestrator audit {found.account}"
                 )
-        return 0
+        return _exit.DONE
 
     return run(work)
 
@@ -71,28 +62,10 @@ def _quote(app: App, found: Run) -> None:
         app.say(f"  {plain(found.message)}")
 
 
-async def _quote_there(app: App, engine: Engine, found: Run, remote_id: str) -> None:
-    snapshot = await engine.read(found.account, remote_id)
-    if snapshot is None:
-        raise UsageError(f"{found.account} has no {remote_id}", hint=f"orchestrator audit {found.account}")
-    app.say(f"{found.account} has {remote_id}: {plain(snapshot.provider_status)}, {plain(snapshot.name)}")
-    differences(app, found.spec, snapshot.identity)
-
-
-async def _decide(engine: Engine, found: Run, remote_id: str | None, *, resend: bool) -> None:
-    if remote_id is not None:
-        await adopt(engine, found, remote_id)
-    elif resend:
-        await _again(engine, found)
-    else:
-        await abandon(engine, found)
-
-
-async def _again(engine: Engine, found: Run) -> None:
-    job = engine.manifest.jobs.get(found.job)
-    if job is None or (job.account, job.fingerprint) != (found.account, found.fingerprint):
-        raise UsageError(
-            f"the job files no longer ask for this work of {found.job}",
-            hint=f"orchestrator resolve {found.job} --abandon",
-        )
-    await resend(engine, found, job, registry()[found.kind].steps)
+async def _asked(app: App, engine: Engine, found: Run, remote_id: str | None, *, resend: bool) -> Decision:
+    if remote_id is None:
+        return resending(engine.manifest, found) if resend else abandonment(found)
+    asked, there = await adoption(engine, found, remote_id)
+    app.say(f"{found.account} has {remote_id}: {plain(there.provider_status)}, {plain(there.name)}")
+    differences(app, found.spec, asked.there)
+    return asked

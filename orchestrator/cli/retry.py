@@ -2,13 +2,14 @@
 
 import click
 
-from orchestrator.app.decide import repeat, to_repeat
+from orchestrator.app.decision import carry_out
+from orchestrator.app.retry import another_attempt
+from orchestrator.app.status import known
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm
+from orchestrator.cli._engine import opened
 from orchestrator.cli._follow import Progress
-from orchestrator.cli._wait import known
-
-DECLINED = 3
 
 
 @click.command("retry")
@@ -21,19 +22,16 @@ def command(app: App, *, job: str, yes: bool) -> int:
     async def work() -> int:
         manifest = app.manifest()
         async with app.store(manifest.settings) as store:
-            declared, before = to_repeat((await known(store, [job], manifest.jobs))[0], manifest)
-            attempt = before.attempt + 1
-            if not await confirm(app, f"Buy attempt {attempt} of {job} at {before.account}?", yes=yes):
-                return DECLINED
-            await repeat(store, declared, before)
-            await store.accounts.reconsider(before.account)
-            if await app.daemon_runs(store):
+            asked = await another_attempt(store, manifest, job)
+            question = f"Buy attempt {asked.run.attempt + 1} of {job} at {asked.run.account}?"
+            if not await confirm(app, question, yes=yes):
+                return _exit.DECLINED
+            async with opened(app, manifest, store) as engine:
+                decided = await carry_out(engine, asked)
+            if decided.daemon:
                 app.say("Recorded; the daemon will submit it.")
-                return 0
-            async with app.engine(manifest, store) as engine:
-                while await engine.send(before.account):
-                    pass
-            Progress(app).show(await known(store, [job]))
-        return 0
+            else:
+                Progress(app).show(await known(store, [job]))
+        return _exit.DONE
 
     return run(work)

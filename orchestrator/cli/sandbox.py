@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
+from orchestrator.app.rehearsal import PATHS
+from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, run
 from orchestrator.errors import SettingsError
-from orchestrator.rehearsal import PATHS
 from orchestrator.sandbox import Options, serve
 
 
@@ -48,7 +49,7 @@ def command(
                 f"the sandbox cannot listen on port {port}: {error.strerror or error}",
                 hint="--port 0 takes a free one",
             ) from error
-        return 0
+        return _exit.DONE
 
     def ready(port: int) -> None:
         url = f"http://127.0.0.1:{port}"

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from orchestrator.cli._app import kinds
+from orchestrator.app.kinds import kinds
 from orchestrator.config.schema import schema
 
 

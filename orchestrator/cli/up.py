@@ -9,18 +9,20 @@ import anyio
 import click
 import structlog
 
-from orchestrator.app.reconcile import unasked
+from orchestrator.app.plan import unasked
 from orchestrator.app.settled import End, refusals
+from orchestrator.cli import _exit
 from orchestrator.cli._alone import daemon_lock
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._ask import confirm, on_terminal
 from orchestrator.cli._duration import DURATION
+from orchestrator.cli._engine import opened, reload
 from orchestrator.cli._log import configure
 from orchestrator.cli._text import changes_text, count
-from orchestrator.cli._wait import CODES, TOO_LONG
+from orchestrator.cli._wait import CODES
 from orchestrator.config.manifest import Manifest
 from orchestrator.daemon.daemon import Daemon
-from orchestrator.providers.registry import registry
+from orchestrator.store.opening import daemon_runs
 from orchestrator.store.store import Store
 from orchestrator.web.app import create_app
 from orchestrator.web.guard import Gate, guarded
@@ -68,10 +70,10 @@ def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: b
             apply_new = not no_apply and (yes or await _agreed(app, store, manifest))
             asking = False
             with daemon_lock(store), listening(manifest.settings, os.environ) as listener:
-                async with app.engine(manifest, store, prepared=False) as engine:
+                async with opened(app, manifest, store, prepared=False) as engine:
                     daemon = Daemon(
                         engine=engine,
-                        reload=app.reload,
+                        reload=partial(reload, app),
                         apply_new=apply_new,
                         until_settled=until_settled,
                         serve=partial(_serve, listener=listener) if listener else None,
@@ -80,17 +82,17 @@ def command(app: App, *, until_settled: bool, timeout: float | None, no_apply: b
                     return await _up(daemon, timeout)
 
     code = run(work, told=told)
-    return 0 if signalled and not asking else code  # also where nothing was under way yet
+    return _exit.DONE if signalled and not asking else code  # also where nothing was under way yet
 
 
 async def _agreed(app: App, store: Store, manifest: Manifest) -> bool:
     """Show a person what would be bought without a further question; False keeps it for `apply`."""
     if not on_terminal():
         return True
-    if await app.daemon_runs(store):
+    if await daemon_runs(store):
         with daemon_lock(store):  # names on SQLite who runs already, before anything is asked
             pass
-    buys = await unasked(store, manifest, registry())
+    buys = await unasked(store, manifest)
     if not buys:
         app.say("Nothing to buy now. Whatever the job files declare later is bought without asking.")
         return True
@@ -121,11 +123,11 @@ async def _up(daemon: Daemon, timeout: float | None) -> int:
         await daemon.run()
         tasks.cancel_scope.cancel()
     if not daemon.until_settled:
-        return 0
+        return _exit.DONE
     if late:
-        return TOO_LONG
+        return _exit.TOO_LONG
     if daemon.ended is End.DENIED:
         store = daemon.engine.store
         for name, why in (await refusals(store)).items():
             log.error("account.refused", account=name, error=why, message="only its runs are left; they wait")
-    return 0 if daemon.ended is None else CODES[daemon.ended]
+    return _exit.DONE if daemon.ended is None else CODES[daemon.ended]

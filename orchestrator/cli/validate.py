@@ -2,10 +2,11 @@
 
 import click
 
-from orchestrator.cli._app import App, app, hook_problems
+from orchestrator.app.validate import require_hooks
+from orchestrator.cli import _exit
+from orchestrator.cli._app import App, app
 from orchestrator.cli._errors import documents
-from orchestrator.cli._text import count, document
-from orchestrator.errors import ManifestError
+from orchestrator.cli._text import count
 
 
 @click.command("validate")
@@ -13,9 +14,7 @@ from orchestrator.errors import ManifestError
 def command(app: App) -> int:
     """Check the job files, offline: no secret is read, no provider asked."""
     manifest = app.manifest(buys=False)
-    problems = hook_problems(manifest)
-    if problems:
-        raise ManifestError(problems)
+    require_hooks(manifest)
     for warning in manifest.warnings if app.output != "json" else ():
         app.say(f"warning: {warning}")
     if app.for_people:
@@ -23,9 +22,9 @@ def command(app: App) -> int:
         jobs, accounts = count(len(manifest.jobs), "job"), count(len(manifest.accounts), "account")
         app.out(f"{names}: {jobs}, {accounts}: valid")
     elif app.output == "json":
-        found = {"problems": [], "warnings": documents(manifest.warnings), "jobs": list(manifest.jobs)}
-        app.out(document({"schema_version": 1, **found}))
+        warned = documents(manifest.warnings)
+        app.document({"problems": [], "warnings": warned, "jobs": list(manifest.jobs)})
     else:
         for name in manifest.jobs:
             app.out(name)
-    return 0
+    return _exit.DONE

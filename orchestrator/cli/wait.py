@@ -5,11 +5,10 @@ from contextlib import asynccontextmanager
 
 import click
 
-from orchestrator.app import report
+from orchestrator.app.status import known, status
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._duration import DURATION
-from orchestrator.cli._text import document
-from orchestrator.cli._wait import known
+from orchestrator.cli._engine import opened
 from orchestrator.core.run import Status
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
@@ -36,12 +35,16 @@ def command(app: App, *, jobs: tuple[str, ...], wanted: str | None, timeout: flo
         async with app.reading(settings) as store:
             await known(store, jobs)  # before a database is made to look for them
         async with app.store(settings) as store:
-            status = Status(wanted) if wanted else None
             code = await see_through(
-                app, store, lambda: _engine(app, store), jobs, wanted=status, timeout=timeout
+                app,
+                store,
+                lambda: _engine(app, store),
+                jobs,
+                wanted=Status(wanted) if wanted else None,
+                timeout=timeout,
             )
             if not app.for_people:
-                app.out(document(await report.status(store, settings, jobs)))
+                app.document(await status(store, settings, jobs))
             return code
 
     return run(work)
@@ -51,5 +54,5 @@ def command(app: App, *, jobs: tuple[str, ...], wanted: str | None, timeout: flo
 async def _engine(app: App, store: Store) -> AsyncIterator[Engine]:
     """Open what it takes to do a daemon's work."""
     app.say("No daemon is running, so this command asks the providers itself.")
-    async with app.engine(app.manifest(), store) as engine:
+    async with opened(app, app.manifest(), store) as engine:
         yield engine

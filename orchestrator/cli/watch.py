@@ -5,10 +5,9 @@ import sys
 import anyio
 import click
 
-from orchestrator.app import report
+from orchestrator.app.status import known, status
 from orchestrator.cli._app import App, app, run
 from orchestrator.cli._follow import Following
-from orchestrator.cli._wait import known
 from orchestrator.cli.status import daemon, notes
 
 LOOK_SECONDS = 1.0
@@ -32,8 +31,8 @@ def command(app: App, *, jobs: tuple[str, ...]) -> int:
             with Following(app, usual, again="orchestrator watch", stream=sys.stdout) as following:
                 while True:
                     standings = await store.views.standings(jobs or None)
-                    found = await report.status(store, settings, jobs or None)
-                    said = [daemon(found["daemon"]), *notes(found, await store.outbox.unsettled())]
+                    found = await status(store, settings, jobs or None)
+                    said = [daemon(found.daemon), *notes(found, await store.outbox.unsettled())]
                     following.show(standings, said)
                     await anyio.sleep(LOOK_SECONDS)
 

@@ -12,7 +12,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from orchestrator.app.reconcile import automatic
+from orchestrator.app.apply import automatic
 from orchestrator.app.settled import End, all_ended
 from orchestrator.config.manifest import Manifest
 from orchestrator.daemon.files import JobFiles
@@ -20,7 +20,6 @@ from orchestrator.daemon.loops import Loops
 from orchestrator.daemon.wakeup import Ticks
 from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.hooks.heartbeat import ping
-from orchestrator.providers.registry import registry
 from orchestrator.store.claim import BEAT
 from orchestrator.store.commit import Routing
 from orchestrator.store.hints import changes
@@ -218,7 +217,7 @@ class Daemon:
             await self.engine.deliverer.check(unfit=True)
 
     async def _reconcile(self, manifest: Manifest, routing: Routing) -> None:
-        await automatic(self.engine.store, manifest, registry(), routing, apply_new=self.apply_new)
+        await automatic(self.engine.store, manifest, routing, apply_new=self.apply_new)
 
     async def _until_settled(self) -> None:
         store = self.engine.store

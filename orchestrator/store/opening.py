@@ -7,7 +7,6 @@ from typing import Final
 import anyio
 import structlog
 
-from orchestrator import late
 from orchestrator.config.address import Address
 from orchestrator.config.problems import placed
 from orchestrator.errors import ManifestError, StoreAway, StoreRemoved
@@ -76,7 +75,9 @@ async def open_store(address: Address, project: str, *, patient: bool = False) -
 async def _ready(database: Database) -> None:
     found = await database.revision()
     if found is None or (database.sqlite and found < REVISION):
-        await late("store.migrate").upgrade(database)
+        from orchestrator.store.migrate import upgrade  # loads alembic
+
+        await upgrade(database)
     await database.require_schema()
 
 

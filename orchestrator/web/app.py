@@ -1,22 +1,34 @@
-"""The API (`contract.md` §5): routes over the reports and decisions that the command line has too."""
+"""The API (`contract.md` §5): routes over the use cases that the command line has too."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import FastAPI, HTTPException, Path, Query, Request, Security
+from fastapi import FastAPI, Path, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from orchestrator import __version__
-from orchestrator.app import decide, report
-from orchestrator.errors import OrchestratorError, StoreError, UsageError
-from orchestrator.store.views import Standing
-from orchestrator.web import documents, metrics
-from orchestrator.web.health import Health, late_loops
+from orchestrator.app.cancel import cancellation
+from orchestrator.app.decision import Decision, carry_out
+from orchestrator.app.documents import (
+    DecidedDocument,
+    DeliveriesPage,
+    Document,
+    EventsPage,
+    JobDocument,
+    StatusDocument,
+    as_json,
+)
+from orchestrator.app.history import deliveries, events
+from orchestrator.app.retry import another_attempt
+from orchestrator.app.status import one, status
+from orchestrator.errors import OrchestratorError, StoreError, UnknownName, UsageError
+from orchestrator.web import metrics
+from orchestrator.web.health import Health, HealthDocument, ReadyDocument, late_loops
 from orchestrator.worker.engine import Engine
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.web")
@@ -29,6 +41,14 @@ Limit = Annotated[int, Query(ge=1, le=MOST, description="How many at most.")]
 Job = Annotated[str, Path(description="The job's name.", max_length=2000, pattern=r"^[^\x00]*$")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ErrorDocument(Document):
+    """Why a request was not done, and what to do about it."""
+
+    error: str
+    hint: str | None
+
+
 class Api:
     """The routes; each answers from the database alone, and acts only by writing there."""
 
@@ -38,30 +58,30 @@ class Api:
 
     async def healthz(self) -> JSONResponse:
         """Say that the process answers."""
-        return JSONResponse({"status": "ok"})
+        return _answer(HealthDocument(status="ok"))
 
     async def readyz(self) -> JSONResponse:
         """Say whether every loop makes progress: 503 where one does not, or where the daemon is stopping."""
         hooks = self._engine.deliverer.hooks
         late, stopping = late_loops(self._health.progress, hooks, datetime.now(UTC)), self._engine.stopping
         ready = not late and not stopping
-        answer = {"ready": ready, "late": late, "stopping": stopping, "trouble": self._health.trouble}
-        return JSONResponse(answer, 200 if ready else 503)
+        found = ReadyDocument(ready=ready, late=late, stopping=stopping, trouble=self._health.trouble)
+        return _answer(found, 200 if ready else 503)
 
     async def metrics(self) -> Response:
         """Return the gauges that Prometheus reads."""
         store = self._engine.store
-        found = await report.status(store, self._engine.manifest.settings, ())
+        found = await status(store, self._engine.manifest.settings, ())
         page = metrics.written(await store.views.counts(), found)
         return Response(page, media_type=metrics.MEDIA_TYPE)
 
     async def jobs(self) -> JSONResponse:
         """Return every job with its current run, the accounts, and the daemon: `status --json`."""
-        return JSONResponse(await report.status(self._engine.store, self._engine.manifest.settings))
+        return _answer(await status(self._engine.store, self._engine.manifest.settings))
 
     async def job(self, job: Job) -> JSONResponse:
         """Return one job with its current run."""
-        return JSONResponse(await self._document(await self._standing(job)))
+        return _answer(await one(self._engine.store, job))
 
     async def events(
         self,
@@ -69,14 +89,7 @@ class Api:
         limit: Limit = MOST,
     ) -> JSONResponse:
         """Return what happened, oldest first: after an id, else the latest."""
-        found = await self._engine.store.views.events(after=after, most=limit)
-        return JSONResponse(
-            {
-                "schema_version": report.SCHEMA_VERSION,
-                "events": [report.event(event) for event in found],
-                "next": found[-1].id if found else after or 0,
-            }
-        )
+        return _answer(await events(self._engine.store, after=after, most=limit))
 
     async def deliveries(
         self,
@@ -86,44 +99,25 @@ class Api:
         limit: Limit = MOST,
     ) -> JSONResponse:
         """Return deliveries to hooks, oldest first: after one of them, else the latest."""
-        found = await self._engine.store.outbox.log(after=after, most=limit)
-        return JSONResponse(
-            {
-                "schema_version": report.SCHEMA_VERSION,
-                "deliveries": [report.delivery(delivery) for delivery in found],
-                "next": found[-1].id if found else after,
-            }
-        )
+        return _answer(await deliveries(self._engine.store, after=after, most=limit))
 
     async def cancel(self, job: Job) -> JSONResponse:
         """Ask for the end of a job's run; it never deletes. The notes say what the provider cannot do."""
-        run = decide.to_end(await self._standing(job))
-        await self._engine.store.decisions.cancel(run, "cancel", self._engine.routing)
-        await self._engine.store.accounts.reconsider(run.account)
-        log.info("api.cancel", job=job, run=run.id)
-        return await self._decided(job, decide.caveats(run, "cancel"))
+        engine = self._engine
+        await one(engine.store, job)  # one that no row knows is not found, even if a file declares it
+        return await self._carried_out("api.cancel", await cancellation(engine.store, engine.manifest, job))
 
     async def retry(self, job: Job) -> JSONResponse:
         """Buy another attempt of a job whose run failed, was cancelled or is lost."""
-        declared, before = decide.to_repeat(await self._standing(job), self._engine.manifest)
-        again = await decide.repeat(self._engine.store, declared, before)
-        log.info("api.retry", job=job, run=again.id, attempt=again.attempt)
-        return await self._decided(job, ())
+        engine = self._engine
+        await one(engine.store, job)
+        asked = await another_attempt(engine.store, engine.manifest, job)
+        return await self._carried_out("api.retry", asked)
 
-    async def _standing(self, job: str) -> Standing:
-        found = await self._engine.store.views.standings([job])
-        if not found:
-            raise HTTPException(404, f"no job {job} is recorded")
-        return found[0]
-
-    async def _document(self, standing: Standing) -> dict[str, Any]:
-        accounts = {account.name: account for account in await self._engine.store.accounts.all()}
-        return report.job(standing, accounts.get(standing.record.account))
-
-    async def _decided(self, job: str, notes: Sequence[str]) -> JSONResponse:
-        document = await self._document(await self._standing(job))
-        answer = {"schema_version": report.SCHEMA_VERSION, "job": document, "notes": list(notes)}
-        return JSONResponse(answer, 202)
+    async def _carried_out(self, event: str, asked: Decision) -> JSONResponse:
+        found = (await carry_out(self._engine, asked, daemon=True)).document
+        log.info(event, job=asked.job, run=found.job.run_id, attempt=found.job.attempt)
+        return _answer(found, 202)
 
 
 def create_app(engine: Engine, health: Health) -> FastAPI:
@@ -134,13 +128,13 @@ def create_app(engine: Engine, health: Health) -> FastAPI:
     )
     api = Api(engine, health)
     reads = (
-        ("/healthz", api.healthz, documents.HealthDocument, ()),
-        ("/readyz", api.readyz, documents.ReadyDocument, ()),
-        ("/api/v1/jobs", api.jobs, documents.StatusDocument, (503,)),
+        ("/healthz", api.healthz, HealthDocument, ()),
+        ("/readyz", api.readyz, ReadyDocument, ()),
+        ("/api/v1/jobs", api.jobs, StatusDocument, (503,)),
         # A job's name may hold a slash, as those of a matrix over models do.
-        ("/api/v1/jobs/{job:path}", api.job, documents.JobDocument, (404, 422, 503)),
-        ("/api/v1/events", api.events, documents.EventsDocument, (422, 503)),
-        ("/api/v1/deliveries", api.deliveries, documents.DeliveriesDocument, (422, 503)),
+        ("/api/v1/jobs/{job:path}", api.job, JobDocument, (404, 422, 503)),
+        ("/api/v1/events", api.events, EventsPage, (422, 503)),
+        ("/api/v1/deliveries", api.deliveries, DeliveriesPage, (422, 503)),
     )
     for path, route, document, codes in reads:
         app.add_api_route(path, route, response_model=document, responses=_errors(400, 401, 421, *codes))
@@ -150,7 +144,7 @@ def create_app(engine: Engine, health: Health) -> FastAPI:
             decision,
             methods=["POST"],
             status_code=202,
-            response_model=documents.DecidedDocument,
+            response_model=DecidedDocument,
             responses=_errors(400, 401, 403, 404, 408, 409, 413, 421, 422, 503),
             dependencies=[Security(HTTPBearer(auto_error=False, description="ORCHESTRATOR_TOKEN"))],
         )
@@ -167,7 +161,7 @@ def create_app(engine: Engine, health: Health) -> FastAPI:
 
 
 def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": documents.ErrorDocument} for code in codes}
+    return {code: {"model": ErrorDocument} for code in codes}
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
@@ -184,6 +178,8 @@ async def _misused(_: Request, error: Exception) -> JSONResponse:
 async def _failed(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OrchestratorError)  # noqa: S101 - it is what this is registered for
     match error:
+        case UnknownName():
+            return _problem(404, error.message, error.hint)
         case UsageError():
             return _problem(409, error.message, error.hint)
         case StoreError():
@@ -194,4 +190,8 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
 
 
 def _problem(code: int, message: str, hint: str | None = None, headers: Any = None) -> JSONResponse:
-    return JSONResponse({"error": message, "hint": hint}, code, headers)
+    return _answer(ErrorDocument(error=message, hint=hint), code, headers)
+
+
+def _answer(document: Document, code: int = 200, headers: Any = None) -> JSONResponse:
+    return JSONResponse(as_json(document), code, headers)

@@ -20,7 +20,7 @@ import httpx
 import sqlalchemy as sa
 
 from orchestrator import crashpoint
-from orchestrator.app.reconcile import automatic
+from orchestrator.app.apply import automatic
 from orchestrator.config import manifest as grammar
 from orchestrator.config.manifest import AccountOptions, AfterDoubt, Manifest, Settings
 from orchestrator.core.job import Job, JsonObject, fingerprint
@@ -332,7 +332,7 @@ class Life:
         """Do what the daemon does first; the leases of lives that are over end."""
         await self.store.leases.end(lambda owner: owner not in dead)
         await self.engine.prepare()
-        await automatic(self.store, self.engine.manifest, registry(), Routing(), apply_new=True)
+        await automatic(self.store, self.engine.manifest, Routing(), apply_new=True)
 
     async def round(self) -> None:
         """Do all that is due; a cancellation ends only this."""

@@ -15,7 +15,8 @@ from pathlib import Path
 import anyio
 import structlog
 
-from orchestrator.app.opening import kinds, open_engine
+from orchestrator.app.kinds import kinds
+from orchestrator.app.opening import open_engine
 from orchestrator.config.load import load
 from orchestrator.daemon.daemon import Daemon
 from orchestrator.store.opening import open_store

@@ -13,7 +13,7 @@ import pytest
 import structlog
 from drive import cartesia
 
-from orchestrator.app.opening import kinds
+from orchestrator.app.kinds import kinds
 from orchestrator.config.load import load
 from orchestrator.daemon.daemon import Daemon
 from orchestrator.store.database import Database

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
-from orchestrator.web import documents
+from orchestrator.app.documents import DecidedDocument
 
 from .daemon import Daemon, document, orchestrator, running, until
 
@@ -12,7 +13,7 @@ from .daemon import Daemon, document, orchestrator, running, until
 def test_a_running_job_is_cancelled(busy: Daemon) -> None:
     reply = busy.decide("chat", "cancel")
     assert reply.status_code == 202
-    documents.DecidedDocument.model_validate_json(reply.content)
+    TypeAdapter(DecidedDocument).validate_json(reply.content)
     assert reply.json()["job"]["cancel_requested"] is True
     assert reply.json()["notes"] == []
     until(lambda: busy.job("chat")["status"] == "cancelled")

@@ -3,8 +3,22 @@
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-from orchestrator.web import documents
+from orchestrator.app.doctor import DoctorDocument
+from orchestrator.app.documents import (
+    DeliveriesPage,
+    Document,
+    EventsPage,
+    JobDocument,
+    PlanDocument,
+    ShowDocument,
+    StatusDocument,
+)
+from orchestrator.app.hook_explain import AudienceDocument
+from orchestrator.app.providers import ProvidersDocument
+from orchestrator.web.app import ErrorDocument
+from orchestrator.web.health import HealthDocument, ReadyDocument
 
 from .daemon import Daemon, document
 
@@ -71,19 +85,37 @@ def _followed(daemon: Daemon, what: str, after: object) -> list[Any]:
 @pytest.mark.parametrize(
     ("path", "model"),
     [
-        ("/healthz", documents.HealthDocument),
-        ("/readyz", documents.ReadyDocument),
-        ("/api/v1/jobs", documents.StatusDocument),
-        ("/api/v1/jobs/narrator", documents.JobDocument),
-        ("/api/v1/jobs/broken", documents.JobDocument),
-        ("/api/v1/events", documents.EventsDocument),
-        ("/api/v1/deliveries", documents.DeliveriesDocument),
-        ("/api/v1/jobs/nobody", documents.ErrorDocument),
-        ("/api/v1/events?limit=0", documents.ErrorDocument),
+        ("/healthz", HealthDocument),
+        ("/readyz", ReadyDocument),
+        ("/api/v1/jobs", StatusDocument),
+        ("/api/v1/jobs/narrator", JobDocument),
+        ("/api/v1/jobs/broken", JobDocument),
+        ("/api/v1/events", EventsPage),
+        ("/api/v1/deliveries", DeliveriesPage),
+        ("/api/v1/jobs/nobody", ErrorDocument),
+        ("/api/v1/events?limit=0", ErrorDocument),
     ],
 )
-def test_an_answer_is_as_its_model_says(settled: Daemon, path: str, model: type[documents.Document]) -> None:
-    model.model_validate_json(settled.client.get(path).content)
+def test_an_answer_is_as_its_model_says(settled: Daemon, path: str, model: type[Document]) -> None:
+    TypeAdapter(model).validate_json(settled.client.get(path).content)
+
+
+@pytest.mark.parametrize(
+    ("typed", "model"),
+    [
+        ("show broken", ShowDocument),
+        ("plan", PlanDocument),
+        ("providers", ProvidersDocument),
+        ("hooks explain broken", AudienceDocument),
+        ("doctor", DoctorDocument),
+    ],
+)
+def test_what_a_command_prints_is_as_its_model_says(
+    settled: Daemon, typed: str, model: type[Document]
+) -> None:
+    found = document(settled.folder, *typed.split())
+    found = {{"for": "for_"}.get(key, key): value for key, value in found.items()}
+    TypeAdapter(model).validate_python(found)
 
 
 def test_openapi_lists_every_route(settled: Daemon) -> None:

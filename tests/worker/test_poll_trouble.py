@@ -7,8 +7,9 @@ import pytest
 from conformance.drivers import KINDS
 from structlog.testing import capture_logs
 
-from orchestrator.app import report
-from orchestrator.app.opening import kinds
+from orchestrator.app.documents import ProviderDocument
+from orchestrator.app.kinds import kinds
+from orchestrator.app.status import provider
 from orchestrator.config.load import load
 from orchestrator.store.owner import alive
 
@@ -25,9 +26,9 @@ async def rest(watched: Watching) -> timedelta:
     return found - watched.clock.now
 
 
-async def shown(watched: Watching) -> dict[str, object]:
+async def shown(watched: Watching) -> ProviderDocument:
     """Return what `status` says of the account."""
-    return report.provider(await watched.account(), INTERVAL, watched.clock.now)
+    return provider(await watched.account(), INTERVAL, watched.clock.now)
 
 
 @of("cartesia")
@@ -43,12 +44,12 @@ async def test_looks_that_stay_out_raise_one_alarm(watched: Watching) -> None:
         assert [(line["account"], line["log_level"]) for line in alarms] == [("cartesia", "error")]
         assert alarms[0]["poll_lag"] > 2 * INTERVAL.total_seconds()
         found = await shown(watched)
-        assert found["state"] == "stale"
-        assert isinstance(found["poll_lag"], float)
-        assert found["poll_lag"] > alarms[0]["poll_lag"]
+        assert found.state == "stale"
+        assert isinstance(found.poll_lag, float)
+        assert found.poll_lag > alarms[0]["poll_lag"]
         watched.bench.calm()
         await watched.tick()
-        assert (await shown(watched))["poll_lag"] == 0
+        assert (await shown(watched)).poll_lag == 0
         watched.bench.fault("status", operation="list", code=503, times=None)
         for _ in range(4):
             await watched.tick(INTERVAL * 2)
@@ -61,25 +62,26 @@ async def test_an_idle_account_has_missed_no_look(watched: Watching) -> None:
     await watched.tick()
     watched.bench.set(made[0], "completed")
     await watched.tick()
-    assert (await shown(watched))["state"] == "idle"
+    assert (await shown(watched)).state == "idle"
     watched.clock.forward(WEEK)
     await watched.watch(*watched.bench.seed(1, status="running"))
-    assert await shown(watched) | {"state": "ok", "poll_lag": 0} == await shown(watched)
+    found = await shown(watched)
+    assert (found.state, found.poll_lag) == ("ok", 0)
     watched.bench.fault("status", operation="list", code=503)
     with capture_logs() as log:
         await watched.tick(SECOND)
     assert [line["event"] for line in log] == ["account.failed"]
     watched.clock.forward(INTERVAL * 4)  # of what was never seen whole the age counts from its submission
-    assert (await shown(watched))["state"] == "stale"
+    assert (await shown(watched)).state == "stale"
 
 
 @of("cartesia")
 async def test_what_was_never_looked_at_grows_stale(watched: Watching) -> None:
     await watched.seed(1)
-    assert (await shown(watched))["state"] == "ok"
+    assert (await shown(watched)).state == "ok"
     watched.clock.forward(INTERVAL * 4)
     found = await shown(watched)
-    assert (found["state"], found["confirmed_at"], found["poll_lag"]) == ("stale", None, 90)
+    assert (found.state, found.confirmed_at, found.poll_lag) == ("stale", None, 90)
 
 
 @of(*KINDS)
@@ -134,7 +136,7 @@ async def test_a_spent_quota_puts_the_next_look_off(watched: Watching) -> None:
     await watched.tick()
     assert 280 * SECOND < await rest(watched) <= 290 * SECOND
     found = await shown(watched)
-    assert (found["state"], found["reason"]) == ("ok", None)
+    assert (found.state, found.reason) == ("ok", None)
     watched.bench.fault("quota", operation="list", seconds=290, left=1)
     await watched.engine.close()  # its clock is not ours: the real minutes are not waited for
     await watched.tick(290 * SECOND)

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from conformance.drivers import FAST
 
-from orchestrator.app.opening import kinds
+from orchestrator.app.kinds import kinds
 from orchestrator.config.load import load
 from orchestrator.config.manifest import Manifest
 from orchestrator.sandbox import spawn

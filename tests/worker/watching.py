@@ -14,7 +14,7 @@ from conformance.drivers import CASES, Bench
 from core.make import a_record
 from store.make import Clock, put, rows
 
-from orchestrator.app.opening import kinds
+from orchestrator.app.kinds import kinds
 from orchestrator.config.load import load
 from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job, Policy, fingerprint

@@ -1,10 +1,14 @@
 """Why a job stands where it does, in sentences that a person can act on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from orchestrator.app.decide import caveats
+from orchestrator.app import status
+from orchestrator.app.cancel import caveats
+from orchestrator.app.documents import Document, JobDocument
+from orchestrator.app.plan import preview
 from orchestrator.config.duration import show
 from orchestrator.config.manifest import AfterDoubt, Manifest
 from orchestrator.core.event import Event
@@ -13,7 +17,66 @@ from orchestrator.core.schedule import verdict_after
 from orchestrator.store.accounts import Account
 from orchestrator.store.daemons import Beat
 from orchestrator.store.owner import shown
+from orchestrator.store.store import Store
 from orchestrator.store.views import Standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment(Document):
+    """One thing that happened to a job."""
+
+    at: datetime
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reasons(Document):
+    """Why a job stands where it does, as sentences."""
+
+    why: tuple[str, ...]
+    timeline: tuple[Moment, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhyDocument(Reasons, JobDocument):
+    """A job that is recorded, and why it stands where it does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnrecordedDocument(Reasons):
+    """A job that is declared, but not recorded yet."""
+
+    job: str
+
+
+async def unfinished(store: Store, manifest: Manifest) -> list[str]:
+    """Name the jobs that are neither done nor out of the files, whether they are recorded or not."""
+    standings = await store.views.standings()
+    recorded = {one.record.name for one in standings}
+    moving = [
+        one.record.name for one in standings if one.record.held or one.run is None or not one.run.status.final
+    ]
+    return [*moving, *(name for name in manifest.jobs if name not in recorded)]
+
+
+async def why(store: Store, manifest: Manifest, job: str) -> WhyDocument | UnrecordedDocument:
+    """Explain one job; raises `UnknownName` for one that is neither declared nor recorded."""
+    if job in manifest.jobs and not await store.views.standings([job]):
+        return await _unrecorded(store, manifest, job)
+    (standing,) = await status.known(store, [job], manifest.jobs)
+    accounts = {account.name: account for account in await store.accounts.all()}
+    account = accounts.get(standing.record.account)
+    told = timeline(await store.views.history(job), await store.views.events(job=job))
+    sentences = explain(standing, account, manifest, await store.daemons.latest(), await store.now())
+    return WhyDocument(**vars(status.job(standing, account)), why=tuple(sentences), timeline=tuple(told))
+
+
+async def _unrecorded(store: Store, manifest: Manifest, job: str) -> UnrecordedDocument:
+    """Say of a job that is not recorded what a plan says of it."""
+    plan = await preview(store, manifest)
+    reason = next(change.reason for change in plan.changes if change.job == job)
+    sentences = (f"{job} is declared, but not recorded yet.", f"The plan says: {reason}.")
+    return UnrecordedDocument(job=job, why=sentences, timeline=())
 
 
 def explain(
@@ -131,22 +194,23 @@ def _in(later: datetime, earlier: datetime) -> str:
     return show(timedelta(seconds=max(0, round((later - earlier).total_seconds()))))
 
 
-def timeline(attempts: Sequence[Run], events: Sequence[Event]) -> list[tuple[datetime, str]]:
+def timeline(attempts: Sequence[Run], events: Sequence[Event]) -> list[Moment]:
     """List what happened to a job and all its runs, oldest first."""
     told = [
-        (
-            event.timestamp,
-            f"{event.type}"
+        Moment(
+            at=event.timestamp,
+            what=event.type
             + (f", provider says {event.provider_status}" if event.provider_status else "")
             + (f": {event.message}" if event.message else ""),
         )
         for event in events
     ]
-    ours: list[tuple[datetime, str]] = []
+    ours: list[Moment] = []
     for run in attempts:
-        ours.append((run.created_at, f"attempt {run.attempt} recorded"))
+        ours.append(Moment(at=run.created_at, what=f"attempt {run.attempt} recorded"))
         if run.sent_at is not None:
-            ours.append((run.sent_at, f"attempt {run.attempt} sent to {run.account}"))
+            ours.append(Moment(at=run.sent_at, what=f"attempt {run.attempt} sent to {run.account}"))
         if run.reason is Reason.LOOKING:  # what comes after it has an event of its own
-            ours.append((run.updated_at, f"attempt {run.attempt} in doubt: {run.message}"))
-    return sorted(ours + told, key=lambda moment: moment[0])
+            doubt = f"attempt {run.attempt} in doubt: {run.message}"
+            ours.append(Moment(at=run.updated_at, what=doubt))
+    return sorted(ours + told, key=lambda moment: moment.at)

@@ -3,13 +3,13 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from itertools import chain
 from pathlib import Path
-
-import httpx
 
 from orchestrator.config.manifest import Manifest
 from orchestrator.config.secret import Dummies
@@ -28,7 +28,7 @@ DUMMY = "sandbox:a-dummy-credential"
 """The emulation takes the first part for the account. A plain word would be hidden wherever it is said."""
 POLL = timedelta(seconds=1)
 STAGE_SECONDS = "ORCHESTRATOR_SANDBOX_STAGE_SECONDS"
-_HERE = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}")
+_HERE = re.compile(r"http://127\.0\.0\.1:([0-9]{1,5})")
 """What the address file may hold: whoever can commit files could else send requests anywhere."""
 
 
@@ -61,12 +61,15 @@ def running(folder: Path) -> Iterator[str]:
 def _other(address: Path) -> str | None:
     try:
         url = address.read_text().strip()
-        if not _HERE.fullmatch(url):
+        here = _HERE.fullmatch(url)
+        if here is None:
             return None
-        httpx.get(f"{url}/_sandbox/health", timeout=5, trust_env=False).raise_for_status()
-    except (OSError, UnicodeDecodeError, httpx.HTTPError):
+        connection = HTTPConnection("127.0.0.1", int(here[1]), timeout=5)
+        with closing(connection):
+            connection.request("GET", "/_sandbox/health")
+            return url if connection.getresponse().status == HTTPStatus.OK else None
+    except (OSError, UnicodeDecodeError, HTTPException):
         return None
-    return url
 
 
 def under(manifest: Manifest, url: str) -> tuple[Manifest, Dummies]:

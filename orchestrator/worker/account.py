@@ -1,9 +1,10 @@
 """One account at work: its provider, opened when first needed, and what every step of a round shares."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 import anyio
 import structlog
@@ -28,6 +29,23 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 Step = Callable[[Run, datetime], Transition]
 
 
+FRESH: Final = timedelta(seconds=30)
+"""How long after its beginning a listing may precede a purchase."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preflight:
+    """A complete listing before purchases: what it showed that no run was bound to."""
+
+    started: datetime
+    unbound: tuple[Snapshot, ...]
+
+    def serves(self, runs: Sequence[Run], now: datetime) -> bool:
+        """Say whether it was begun after each of `runs` was recorded or came back, and not long ago."""
+        fresh = timedelta() <= now - self.started < FRESH
+        return fresh and all(run.updated_at <= self.started for run in runs)
+
+
 @dataclass(kw_only=True)
 class AccountWorker:
     """What a round on one account works with."""
@@ -47,6 +65,8 @@ class AccountWorker:
     """Says that nothing new should be begun."""
     between: Callable[[], Awaitable[object]] = checkpoint
     """Does what is due to be sent, between two pages of a long listing."""
+    preflight: Preflight | None = None
+    """The last listing before purchases."""
     held: Account | None = None
     """The account as it is claimed by this process for polling, from one look to the next."""
     depths: Mapping[str, int] = field(default_factory=dict)

@@ -70,6 +70,8 @@ async def bind_found(worker: AccountWorker, run: Run, found: Snapshot) -> None:
 async def later_attempts(worker: AccountWorker, run: Run, strangers: Sequence[Snapshot]) -> bool:
     """Take back the attempts after `run` that a lost database knew; says whether there were any."""
     marks = {item.marker: item for item in strangers if item.marker}
+    if not marks:
+        return False
     found = False
     for attempt in range(run.attempt + 1, ATTEMPTS + 1):
         mark = marker(run.project, run.account, run.job, run.fingerprint, attempt)

@@ -25,7 +25,7 @@ from orchestrator.errors import (
 from orchestrator.providers.request import Request
 from orchestrator.store.claim import awake
 from orchestrator.store.work import claim_on
-from orchestrator.worker.account import AccountWorker, Step
+from orchestrator.worker.account import AccountWorker, Preflight, Step
 from orchestrator.worker.journal import Entry, Page
 from orchestrator.worker.match import (
     Match,
@@ -41,7 +41,7 @@ T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
 BATCH = 20
-"""Runs sent after one pre-flight listing."""
+"""Runs that are claimed at a time."""
 
 SEND_SECONDS = 40.0
 """Longest from the intent to the answer, above the exchange's own deadline."""
@@ -58,18 +58,31 @@ async def submit(worker: AccountWorker) -> int:
         return 0
     left = list(claimed)
     try:
-        crashpoint.reach("C04")
-        listed = await worker.listing()
-        strangers = await worker.strangers(listed)
+        strangers = await _looked(worker, claimed)
         while left and not worker.stopping():
             with worker.sending():
                 taken = await _submit_one(worker, left[0], strangers)
             strangers = tuple(item for item in strangers if item.remote_id != taken)
             left.pop(0)
+    except ProviderError:
+        worker.preflight = None  # whatever it was, the next send is preceded by a listing of its own
+        raise
     finally:
         with anyio.CancelScope(shield=True):
             await worker.store.work.release(claimed)
     return len(claimed)
+
+
+async def _looked(worker: AccountWorker, runs: Sequence[Run]) -> tuple[Snapshot, ...]:
+    """Return what no run is bound to, by a complete listing that was begun after `runs` became pending."""
+    now = await worker.store.now()
+    known = worker.preflight
+    if known is not None and known.serves(runs, now):
+        return await worker.strangers(known.unbound)  # some may have been bound meanwhile
+    crashpoint.reach("C04")
+    unbound = await worker.strangers(await worker.listing())
+    worker.preflight = Preflight(started=now, unbound=unbound)
+    return unbound
 
 
 async def _submit_one(worker: AccountWorker, run: Run, strangers: Sequence[Snapshot]) -> str | None:

@@ -4,6 +4,7 @@ import fcntl
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -14,8 +15,12 @@ from store.make import put
 
 from orchestrator.core.changeset import new_run
 from orchestrator.providers.registry import registry
+from orchestrator.worker.account import FRESH
+from orchestrator.worker.submit import BATCH
 
 from .watching import Watching, of
+
+SECOND = timedelta(seconds=1)
 
 
 async def wanted(watched: Watching, *names: str, **spec: Any) -> None:
@@ -89,3 +94,44 @@ async def test_a_spec_of_an_older_release_fails_and_is_not_sent(watched: Watchin
     assert row["message"] == "nothing was sent: this release does not take the spec's accent"
     assert given(watched) == {"failed"}
     assert "create" not in watched.asked
+
+
+@of("cartesia")
+async def test_one_listing_serves_all_that_was_recorded_before_it_began(watched: Watching) -> None:
+    await wanted(watched, *(f"voice-{number:02}" for number in range(BATCH * 2 + 5)))
+    while await watched.engine.send(watched.kind):
+        pass
+    operations = [one for one in watched.asked if one in ("create", "list")]
+    assert operations.count("create") == BATCH * 2 + 5
+    assert operations[:1] == ["list"]
+    assert "list" not in operations[1 : BATCH + 2]
+    first = operations.count("list")
+
+    watched.clock.forward(SECOND)
+    await wanted(watched, "later")
+    await watched.engine.send(watched.kind)
+    assert watched.asked.count("list") > first, "it was recorded after the listing began"
+
+
+@of("cartesia")
+async def test_no_listing_of_long_ago_precedes_a_purchase(watched: Watching) -> None:
+    await wanted(watched, "one")
+    await watched.engine.send(watched.kind)
+    asked = watched.asked.count("list")
+    await wanted(watched, "other")  # at the very time of that listing
+    watched.clock.forward(FRESH)
+    await watched.engine.send(watched.kind)
+    assert watched.asked.count("create") == 2
+    assert watched.asked.count("list") > asked
+
+
+@of("cartesia")
+async def test_after_a_refusal_for_now_a_listing_precedes_whatever_is_sent_next(watched: Watching) -> None:
+    await wanted(watched, "one", "other")
+    watched.bench.fault("status", operation="create", code=429)
+    await watched.engine.send(watched.kind)
+    asked = watched.asked.count("list")
+    watched.clock.forward(20 * SECOND)
+    await watched.engine.close()  # its limiter's clock is not ours: the real seconds are not waited for
+    await watched.engine.send(watched.kind)
+    assert watched.asked.count("list") > asked

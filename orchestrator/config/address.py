@@ -1,6 +1,5 @@
 """Where the database is, and how far a job file is believed about it: it may be a stranger's pull request."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic_core import PydanticCustomError
+
+from orchestrator.config.url import is_loopback
 
 SQLITE: Final = "sqlite:///"
 POSTGRES: Final = "postgresql://"
@@ -101,9 +102,4 @@ def _host(url: str) -> str | None:
 
 
 def _here(host: str) -> bool:
-    if host.startswith("/") or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host.startswith("/") or is_loopback(host)

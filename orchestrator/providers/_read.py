@@ -109,8 +109,10 @@ def error_text(payload: Any) -> str:
             return "; ".join(filter(None, map(error_text, errors[:5])))
         case {"error": (str() | dict()) as inner} if inner:
             return error_text(inner)
-        case {"detail": str(said)} | {"title": str(said)}:
+        case {"detail": str(said)} | {"title": str(said)} | {"msg": str(said)}:
             return said
+        case {"detail": [*errors]}:  # FastAPI's
+            return "; ".join(filter(None, map(error_text, errors[:5])))
         case _:
             return ""
 

@@ -109,6 +109,10 @@ class Provider(ABC):
     drafts: ClassVar[frozenset[str]] = frozenset()
     """The status words that mean it waits for its next step: nothing runs, and nothing is charged."""
     lifecycle: ClassVar[Lifecycle | None] = None
+    _identity_paths: ClassVar[Sequence[tuple[str, Sequence[str]]]] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls._identity_paths = tuple((path, path.split(".")) for path in cls.identity_fields)
 
     def __init__(self, http: Http, options: AccountOptions, secrets: SecretResolver) -> None:
         if not isinstance(options, self.Options):
@@ -137,8 +141,14 @@ class Provider(ABC):
     @classmethod
     def identity(cls, item: JsonObject) -> Mapping[str, Any]:
         """Return those identifying fields that `item`, a spec or an entry of a listing, has."""
-        found = ((path, _at(item, path)) for path in cls.identity_fields)
-        return {path: value for path, value in found if value is not None}
+        found = {}
+        for path, (first, *rest) in cls._identity_paths:  # a loop, since every line of a listing passes here
+            value = item.get(first)
+            for key in rest:
+                value = value.get(key) if isinstance(value, dict) else None
+            if value is not None:
+                found[path] = value
+        return found
 
     @abstractmethod
     async def create(self, request: Request[Any]) -> Snapshot:
@@ -213,15 +223,19 @@ class Provider(ABC):
     ) -> Snapshot:
         """Make a snapshot from an answer's fields; `marked` is the text that may contain our marker."""
         status = self.status_map.get(word)
+        withheld = self.http.withheld
+        if withheld is not None:
+            word, name = word if status is not None else "(withheld)", None
+            message = withheld if message else None
         return Snapshot(
             remote_id=remote_id,
             status=status,
-            provider_status=word if status is not None or self.http.withheld is None else "(withheld)",
-            marker=find_marker(marked),
+            provider_status=word,
+            marker=find_marker(marked) if marked else None,
             identity=self.identity(item),
             created_at=created_at,
-            message=(self.http.withheld or self.shown(message)) if message else None,
-            name=self.shown(name or "") or None,
+            message=clean(message) or None if message else None,
+            name=clean(name) or None if name else None,
         )
 
     def shown(self, text: str) -> str:

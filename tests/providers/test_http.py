@@ -98,6 +98,10 @@ async def test_an_endpoint_that_is_unknown_is_gone() -> None:
         (b'{"status_message": "resource_not_found", "status_description": "no such repo"}', "no such repo"),
         (b'{"success": false, "errors": [{"code": 1, "message": "a"}, {"message": "b"}]}', "a; b"),
         (b'{"error": {"message": "inner"}}', "inner"),
+        (
+            b'{"detail": [{"loc": ["body", "x"], "msg": "field required"}, {"msg": "too long"}]}',
+            "field required; too long",
+        ),
         (b"plain text", "plain text"),
         (b'"a string"', "a string"),
         (b"<html><h1>502</h1></html>", ""),

@@ -11,9 +11,11 @@ import termios
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from drive import COMMAND, SECONDS, Place, clean
+from warm import Forked
 
 CTRL_C = "\x03"
 STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -23,19 +25,9 @@ class Terminal:
     """A command on a controlling terminal, so that Ctrl-C is what it is for a person."""
 
     def __init__(self, place: Place, args: Sequence[str]) -> None:
-        self._screen, theirs = pty.openpty()
+        self._screen, self._theirs = pty.openpty()
         self.args = args
-        self.process = subprocess.Popen(
-            [COMMAND, *args],
-            cwd=place.folder,
-            env=place.env,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(theirs)
+        self.process = _launch(place, args, self._theirs)
         self._seen = b""
 
     @property
@@ -54,7 +46,8 @@ class Terminal:
         """Read until the screen shows `text`."""
         ends = time.monotonic() + SECONDS
         while text not in self.text:
-            if time.monotonic() > ends or not self._look(ends - time.monotonic()):
+            ended = self.process.poll() is not None and text not in self.text
+            if time.monotonic() > ends or ended or not self._look(0.1):
                 pytest.fail(f"{self.args} never showed {text!r}:\n{self.text}")
 
     def type(self, keys: str) -> None:
@@ -73,7 +66,7 @@ class Terminal:
                 pytest.fail(f"{self.args} still runs:\n{self.text}")
             self._look(0.02)
         clean(self.text)
-        code = self.process.returncode
+        code = self.process.returncode or 0
         return 128 - code if code < 0 else code
 
     def close(self) -> None:
@@ -81,6 +74,7 @@ class Terminal:
             self.process.kill()
             self.process.wait()
         os.close(self._screen)
+        os.close(self._theirs)
 
     def _look(self, seconds: float) -> bool:
         """Read what is there, waiting for it so long at most; False at the end."""
@@ -91,6 +85,22 @@ class Terminal:
             self._seen += chunk
             return bool(chunk)
         return False
+
+
+def _launch(place: Place, args: Sequence[str], theirs: int) -> "subprocess.Popen[bytes] | Forked":
+    if place.warm is not None:
+        name = os.ttyname(theirs)
+        return place.warm.start(args, place.env, place.folder, Path(name), Path(name), name)
+    return subprocess.Popen(
+        [COMMAND, *args],
+        cwd=place.folder,
+        env=place.env,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
 
 
 @contextmanager

@@ -68,11 +68,23 @@ class Warm:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def start(self, args: Sequence[str], env: Mapping[str, str], cwd: Path, out: Path, err: Path) -> Forked:
-        """Run the command with nothing on its standard input and its output in two files."""
+    def start(
+        self,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        out: Path,
+        err: Path,
+        typed: str = os.devnull,
+    ) -> Forked:
+        """Run the command with its output in two files, and nothing but what is `typed` as its input.
+
+        A terminal that it opens first becomes its own, so that Ctrl-C is what it is for a person.
+        """
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(self._path)
-        order = {"args": list(args), "env": dict(env), "cwd": str(cwd), "out": str(out), "err": str(err)}
+        order = {"args": list(args), "env": dict(env), "cwd": str(cwd), "in": typed}
+        order |= {"out": str(out), "err": str(err)}
         connection.sendall(json.dumps(order).encode() + b"\n")
         return Forked(connection)
 
@@ -130,7 +142,7 @@ def _run(order: Mapping[str, Any]) -> NoReturn:
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
-    for number, name in enumerate((os.devnull, order["out"], order["err"])):
+    for number, name in enumerate((order["in"], order["out"], order["err"])):
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC if number else os.O_RDONLY
         file = os.open(name, flags, 0o600)
         os.dup2(file, number)

@@ -26,6 +26,18 @@ class AccountLimits:
         return self.max_running is not None and self.open >= self.max_running
 
 
+def rest_of(
+    *,
+    paused: str | None,
+    failures: int | None,
+    next_poll_at: datetime | None,
+    blocked_until: datetime | None,
+) -> datetime | None:
+    """Say until when an account is left alone: as its provider asked, and while it fails or is paused."""
+    ours = next_poll_at if paused is not None or failures else None
+    return max(filter(None, (ours, blocked_until)), default=None)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """A run as far as it matters for its start."""
@@ -62,7 +74,7 @@ def admit(run: Candidate, account: AccountLimits, now: datetime) -> Literal["sta
     if account.rests_until is not None and account.rests_until > now:
         if account.paused is not None:
             return Wait(Reason.CREDENTIALS, account.paused)
-        return Wait(None, "its account failed and is left alone for a while")
+        return Wait(None, "its account is left alone for a while")
     if account.full:
         return NO_ROOM
     if run.due_at is not None and run.due_at > now:

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.core.admission import AccountLimits
+from orchestrator.core.admission import AccountLimits, rest_of
 from orchestrator.core.run import FINAL, OPEN, Reason, Status
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.tables import OPEN_THERE, WANTED, UTCDateTime, accounts, runs
@@ -92,9 +92,6 @@ class Agendas:
             poll = row.next_poll_at or tx.now
             if row.owner != self._owner and row.lease_until is not None:
                 poll = max(poll, row.lease_until)  # another daemon polls it, and keeps its claim
-            resting = [row.blocked_until]
-            if row.paused is not None or row.failures:
-                resting.append(row.next_poll_at)
             return Agenda(
                 now=tx.now,
                 # At max_running, wake only to mark newly blocked runs.
@@ -104,7 +101,12 @@ class Agendas:
                 poll=poll if row.bound else None,
                 paused=row.paused is not None,
                 failures=row.failures or 0,
-                rests_until=max(filter(None, resting), default=None),
+                rests_until=rest_of(
+                    paused=row.paused,
+                    failures=row.failures,
+                    next_poll_at=row.next_poll_at,
+                    blocked_until=row.blocked_until,
+                ),
             )
 
         return await self._database.read(work)

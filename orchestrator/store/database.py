@@ -1,7 +1,7 @@
 """Transactions on SQLite and PostgreSQL: each a plain function that runs whole in one thread."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +70,8 @@ class Database:
         self.writer, self._reader = self._sqlite() if self.sqlite else self._postgres()
         # A thread for each connection and no more: whoever waits, waits here, where waiting costs nothing.
         self._writing = CapacityLimiter(1 if self.sqlite else POOL)
+        # Where there is one writer, at most one of those who may wait stands in line for it.
+        self._yielding = CapacityLimiter(1)
         alone = self._reader is self.writer or not self.sqlite
         self._looking = self._writing if alone else CapacityLimiter(READERS)
 
@@ -106,13 +108,15 @@ class Database:
         # Statements of one read see one state: by default each would see its own.
         return engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
-    async def write(self, work: Callable[[Tx], T], *, quiet: bool = False) -> T:
+    async def write(self, work: Callable[[Tx], T], *, quiet: bool = False, yields: bool = False) -> T:
         """Run `work` in one durable transaction that cancellation cannot cut in two.
 
-        `quiet` tells no listener: for writes that nobody acts on. Raises `StoreError`; where the database
-        did not answer in time, whether it was committed is not known.
+        `quiet` tells no listener: for writes that nobody acts on. With `yields` others go first, where there
+        is one writer. Raises `StoreError`; where the database did not answer in time, whether it was
+        committed is not known.
         """
-        outcome = await self._hop(lambda gone: self._write(work, gone), self._writing)
+        async with self._yielding if yields and self.sqlite else nullcontext():
+            outcome = await self._hop(lambda gone: self._write(work, gone), self._writing)
         for listener in () if quiet else self.listeners:
             listener()
         return outcome

@@ -42,12 +42,14 @@ class Leases:
         self.beating = False
         """Whether a daemon's own beat renews what is held."""
 
-    async def claim(self, work: Callable[[Tx, list[Claim]], T], *, quiet: bool = False) -> T:
+    async def claim(
+        self, work: Callable[[Tx, list[Claim]], T], *, quiet: bool = False, yields: bool = False
+    ) -> T:
         """Run a transaction that adds to a list what it `take`s, which is held from then on."""
         taken: list[Claim] = []
         begun = awake()
         try:
-            made = await self._database.write(lambda tx: work(tx, taken), quiet=quiet)
+            made = await self._database.write(lambda tx: work(tx, taken), quiet=quiet, yields=yields)
         except BaseException:
             self._owed.update(taken)  # it may have been committed
             raise

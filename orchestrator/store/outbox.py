@@ -86,7 +86,7 @@ class Outbox:
             )
 
         # Nobody waits for a settlement but the loop that makes it, and hooks that rested with this one.
-        made = await self._leases.claim(work, quiet=True)
+        made = await self._leases.claim(work, quiet=True, yields=True)
         self._leases.drop(*(claim_on(one.delivery) for one in finished))
         for listener in self._database.listeners if made.eased else ():
             listener()

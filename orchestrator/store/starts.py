@@ -1,11 +1,12 @@
 """Which pending runs of an account start: read and locked here, decided by `core.admission`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestrator.core.admission import NO_ROOM, AccountLimits, Candidate, admit_all
+from orchestrator.core.admission import NO_ROOM, AccountLimits, Candidate, admit_all, rest_of
 from orchestrator.core.run import OPEN, Status
 from orchestrator.store.commit import lock
 from orchestrator.store.database import Tx
@@ -36,12 +37,7 @@ class Starts:
         waiting: list[str] = []
         last: sa.Row[Any] | None = None
         while True:
-            room = AccountLimits(
-                open=limits.open + len(start),
-                max_running=max_running,
-                paused=limits.paused,
-                rests_until=limits.rests_until,
-            )
+            room = replace(limits, open=limits.open + len(start))
             if len(start) == most and not room.full:
                 break
             page = self._page(last, untold=room.full)
@@ -58,13 +54,16 @@ class Starts:
     def _limits(self, max_running: int | None) -> AccountLimits:
         """Lock the account, so that two never share out the same room, and say what it allows."""
         row = self._tx.execute(sa.select(accounts).where(self._account).with_for_update()).one_or_none()
-        resting = row is not None and (row.paused is not None or row.failures)
-        return AccountLimits(
-            open=0 if max_running is None else self._open(),
-            max_running=max_running,
-            paused=None if row is None else row.paused,
-            rests_until=row.next_poll_at if row is not None and resting else None,
+        taken = 0 if max_running is None else self._open()
+        if row is None:
+            return AccountLimits(open=taken, max_running=max_running)
+        rests_until = rest_of(
+            paused=row.paused,
+            failures=row.failures,
+            next_poll_at=row.next_poll_at,
+            blocked_until=row.blocked_until,
         )
+        return AccountLimits(open=taken, max_running=max_running, paused=row.paused, rests_until=rests_until)
 
     def _open(self) -> int:
         claimed = sa.and_(runs.c.status == Status.PENDING, runs.c.lease_until >= self._tx.now)

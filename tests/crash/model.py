@@ -299,12 +299,12 @@ class Mortal(Database):
         if self.dead:
             raise Died("a dead process writes nothing")
 
-    async def write(self, work: Callable[[Tx], T], *, quiet: bool = False) -> T:
+    async def write(self, work: Callable[[Tx], T], *, quiet: bool = False, yields: bool = False) -> T:
         self._live()
         self.world.blow("before write")
         self.world.blow("commit refused")
         self.world.blow("cancel at write")
-        outcome = await super().write(work, quiet=quiet)
+        outcome = await super().write(work, quiet=quiet, yields=yields)
         self.world.blow("after write")
         self.world.blow("commit unknown")
         return outcome

@@ -3,9 +3,11 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,29 @@ def test_a_time_comes_back_as_the_same_moment_in_utc(moment: datetime) -> None:
     assert found == moment
     assert found is not None
     assert found.tzinfo is UTC
+
+
+@only_sqlite
+async def test_whoever_need_not_yield_waits_for_one_of_those_who_do_at_most(database: Database) -> None:
+    begun, go, order = anyio.Event(), threading.Event(), list[str]()
+
+    def first(_: Tx) -> None:
+        from_thread.run_sync(begun.set)
+        go.wait(20)
+
+    async def write(name: str, *, yields: bool) -> None:
+        await database.write(lambda _: order.append(name), yields=yields)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(database.write, first)
+        await begun.wait()
+        for name in ("settle", "settle too", "settle as well"):
+            tasks.start_soon(partial(write, name, yields=True))
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(partial(write, "send", yields=False))
+        await anyio.wait_all_tasks_blocked()
+        go.set()
+    assert order == ["settle", "send", "settle too", "settle as well"]
 
 
 async def test_times_sort_by_moment_whatever_their_offset(database: Database) -> None:

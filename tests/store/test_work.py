@@ -491,5 +491,15 @@ async def test_nothing_of_an_account_that_rests_is_claimed(store: Store) -> None
     await store.accounts.declare({ACCOUNT: "cartesia"})
     await store.accounts.fail(ACCOUNT, "no answer", until=await store.now() + timedelta(minutes=1))
     assert await claim_sends(store, 9) == []
-    await store.accounts.recover(ACCOUNT)
+    await store.accounts.recover(ACCOUNT, 1)
     assert [run.job for run in await claim_sends(store, 9)] == ["one"]
+
+
+async def test_nothing_is_claimed_while_the_provider_wants_to_be_left_alone(store: Store) -> None:
+    await put(store, a_run(a_job("one")))
+    await store.accounts.declare({ACCOUNT: "cartesia"})
+    now = await store.now()
+    asked = now + timedelta(minutes=5)
+    await store.accounts.fail(ACCOUNT, "too many", until=now, asked=asked)
+    await store.accounts.recover(ACCOUNT, 1)
+    assert await claim_sends(store, 9) == []

@@ -4,10 +4,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -27,7 +27,7 @@ from orchestrator.config.placeholder import Placeholders
 from orchestrator.config.settings import rehearsed
 from orchestrator.errors import SettingsError
 from orchestrator.net.redaction import redact
-from orchestrator.store.opening import open_store, read_store
+from orchestrator.store.opening import FIRST_WAIT, open_store, read_store, recorded
 from orchestrator.store.store import Store
 
 T = TypeVar("T")
@@ -92,18 +92,22 @@ class App:
         async with open_store(settings.address, settings.project, patient=patient) as store:
             yield store
 
-    @asynccontextmanager
-    async def reading(
-        self, settings: Settings, *, offline: bool = False, there: bool = False
-    ) -> AsyncIterator[Store]:
-        """Open the store to read it: nothing is made.
+    @contextmanager
+    def reading(self, settings: Settings, *, offline: bool = False, here: bool = True) -> Iterator[Store]:
+        """Open the store to read it: nothing is made. `offline` asks no database, as if there were none.
 
-        `offline` asks no database, as if there were none; `there` waits until there is one.
+        `here` is for `at_once`; without it threads read, so that a signal is heard meanwhile.
         """
-        address = None if offline else settings.address
-        say = partial(self.say, "Nothing is recorded yet; waiting for: orchestrator apply")
-        async with read_store(address, settings.project, waiting=say if there else None) as store:
+        with read_store(None if offline else settings.address, settings.project, here=here) as store:
             yield store
+
+    async def until_recorded(self, settings: Settings) -> None:
+        """Wait until there is a database to read."""
+        if recorded(settings.address):
+            return
+        self.say("Nothing is recorded yet; waiting for: orchestrator apply")
+        while not recorded(settings.address):  # noqa: ASYNC110 - another process makes it
+            await anyio.sleep(FIRST_WAIT)
 
     def color_on(self, stream: TextIO) -> bool:
         """Say whether to colour what goes to `stream`."""
@@ -213,6 +217,20 @@ def _merge(before: Mapping[str, Any], after: Mapping[str, Any]) -> App:
         verbose=merged["verbose"] or 0,
         color=merged["color"] or "auto",
     )
+
+
+def at_once(work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` does, which waits for nothing: it only reads the store of `App.reading`.
+
+    It needs no event loop, which takes longer to start than most questions to answer.
+    """
+    try:
+        work.send(None)
+    except StopIteration as ended:
+        found: T = ended.value
+        return found
+    work.close()
+    raise RuntimeError("what only reads has waited")
 
 
 def run(

@@ -1,6 +1,7 @@
 """`orchestrator events`."""
 
 import sys
+from functools import partial
 
 import anyio
 import click
@@ -9,9 +10,10 @@ from orchestrator.app.documents import EventDocument, EventsDocument, as_json
 from orchestrator.app.history import events
 from orchestrator.app.status import known
 from orchestrator.cli import _exit
-from orchestrator.cli._app import App, app, line, run
+from orchestrator.cli._app import App, app, at_once, line, run
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import plain
+from orchestrator.config.manifest import Settings
 from orchestrator.core.delivery import stamp
 
 FOLLOW_SECONDS = 0.5
@@ -41,21 +43,28 @@ COLUMNS = (
 def command(app: App, *, job: str | None, follow: bool, after: int | None, limit: int) -> int:
     """List what happened, oldest first, from the database alone."""
 
-    async def work() -> int:
-        async with app.reading(app.settings(), there=follow) as store:
-            found = await events(store, job=job, after=after, most=limit)
-            if job is not None and not found.events:
-                await known(store, [job])  # one that is not there has a reason to have no events
-            if not follow:
-                _print(app, EventsDocument(events=found.events))
-            while follow:
-                for event in found.events:
-                    (app.tell if app.for_people else app.out)(_line(app, event))
-                await anyio.sleep(FOLLOW_SECONDS)
-                found = await events(store, job=job, after=found.next, most=limit)
-        return _exit.DONE
+    settings = app.settings()
+    if follow:
+        return run(partial(_follow, app, settings, job, after, limit))
+    with app.reading(settings) as store:
+        found = at_once(events(store, job=job, after=after, most=limit))
+        if job is not None and not found.events:
+            at_once(known(store, [job]))  # one that is not there has a reason to have no events
+    _print(app, EventsDocument(events=found.events))
+    return _exit.DONE
 
-    return run(work)
+
+async def _follow(app: App, settings: Settings, job: str | None, after: int | None, limit: int) -> int:
+    await app.until_recorded(settings)
+    with app.reading(settings, here=False) as store:
+        found = await events(store, job=job, after=after, most=limit)
+        if job is not None and not found.events:
+            await known(store, [job])
+        while True:
+            for event in found.events:
+                (app.tell if app.for_people else app.out)(_line(app, event))
+            await anyio.sleep(FOLLOW_SECONDS)
+            found = await events(store, job=job, after=found.next, most=limit)
 
 
 def _print(app: App, found: EventsDocument) -> None:

@@ -12,7 +12,7 @@ from orchestrator.app.hook_test import trial
 from orchestrator.app.redeliver import undeclared
 from orchestrator.app.status import hooks as all_hooks
 from orchestrator.cli import _exit
-from orchestrator.cli._app import App, app, run
+from orchestrator.cli._app import App, app, at_once, run
 from orchestrator.cli._hooks_again import drop, redeliver
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import age, plain, until
@@ -111,27 +111,24 @@ async def _show(app: App, hook: Hook, made: Delivery) -> int:
 def log(app: App, *, hook: str | None, limit: int) -> int:
     """List deliveries, oldest first: sent, waiting, dead; and say which hooks are in trouble."""
 
-    async def work() -> int:
-        async with app.reading(app.settings()) as store:
-            found = await store.outbox.log(hook=hook, most=limit)
-            hooks = await all_hooks(store)
-        if hook is not None and not found and hook not in {each.hook for each in hooks}:
-            declared = app.manifest()
-            if hook not in declared.hooks:
-                raise undeclared(hook, declared, [each.hook for each in hooks])
-        whole = DeliveriesDocument(deliveries=tuple(delivery(one) for one in found))
-        if app.listed(whole, whole.deliveries, _id):
-            pass
-        elif found:
-            app.rows(DELIVERIES, [_row(one) for one in found])
-        else:
-            app.say("No delivery yet.")
-        for each in hooks:
-            if each.state != "ok" and hook in (None, each.hook):
-                app.say(hook_note(each))
-        return _exit.DONE
-
-    return run(work)
+    with app.reading(app.settings()) as store:
+        found = at_once(store.outbox.log(hook=hook, most=limit))
+        hooks = at_once(all_hooks(store))
+    if hook is not None and not found and hook not in {each.hook for each in hooks}:
+        declared = app.manifest()
+        if hook not in declared.hooks:
+            raise undeclared(hook, declared, [each.hook for each in hooks])
+    whole = DeliveriesDocument(deliveries=tuple(delivery(one) for one in found))
+    if app.listed(whole, whole.deliveries, _id):
+        pass
+    elif found:
+        app.rows(DELIVERIES, [_row(one) for one in found])
+    else:
+        app.say("No delivery yet.")
+    for each in hooks:
+        if each.state != "ok" and hook in (None, each.hook):
+            app.say(hook_note(each))
+    return _exit.DONE
 
 
 def _id(delivery: DeliveryDocument) -> str:
@@ -157,17 +154,14 @@ def _when(delivery: Delivery) -> str:
 def explain(app: App, *, job: str) -> int:
     """Say which hooks a job notifies, which got each event, and why or why not."""
 
-    async def work() -> int:
-        manifest = app.manifest()
-        async with app.reading(manifest.settings) as store:
-            found = await audience(store, manifest, job)
-        if app.output == "name":
-            app.out("\n".join(one.hook for one in found.hooks if one.hears))
-        elif not app.listed(found, found.events, _event_id):
-            _print(app, found)
-        return _exit.DONE
-
-    return run(work)
+    manifest = app.manifest()
+    with app.reading(manifest.settings) as store:
+        found = at_once(audience(store, manifest, job))
+    if app.output == "name":
+        app.out("\n".join(one.hook for one in found.hooks if one.hears))
+    elif not app.listed(found, found.events, _event_id):
+        _print(app, found)
+    return _exit.DONE
 
 
 def _event_id(event: Happened) -> int | None:

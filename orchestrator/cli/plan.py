@@ -7,7 +7,7 @@ import click
 from orchestrator.app.documents import ChangeDocument
 from orchestrator.app.plan import document, preview
 from orchestrator.cli import _exit
-from orchestrator.cli._app import App, app, run
+from orchestrator.cli._app import App, app, at_once
 from orchestrator.cli._errors import tell
 from orchestrator.cli._markdown import plan_markdown
 from orchestrator.cli._planfile import save
@@ -28,31 +28,25 @@ def command(app: App, *, detailed_exitcode: bool, out: Path | None, offline: boo
     -o markdown writes it for a comment on a pull request.
     """
 
-    async def work() -> int:
-        try:
-            return await show()
-        except (ManifestError, SettingsError) as error:
-            if not detailed_exitcode:
-                raise
-            tell(error, app.form)
-            return _exit.FAILED  # not the 2 of invalid files, which would say that there are changes
-
-    async def show() -> int:
+    try:
         manifest = app.manifest()
-        async with app.reading(manifest.settings, offline=offline) as store:
-            plan = await preview(store, manifest, again=again)
-        if out is not None:
-            save(app.cwd / out, plan, manifest, again=again)
-            app.say(f"Saved; to do exactly this: orchestrator apply {out}")
-        found = document(plan)
-        changed = [one for one in found.changes if app.output != "name" or one.action is not Action.NONE]
-        if app.output == "markdown":
-            app.out(plan_markdown(plan))
-        elif not app.listed(found, changed, _job):
-            app.tell(plan_text(plan))
-        return _exit.CHANGES if detailed_exitcode and not plan.empty else _exit.DONE
-
-    return run(work)
+        with app.reading(manifest.settings, offline=offline) as store:
+            plan = at_once(preview(store, manifest, again=again))
+    except (ManifestError, SettingsError) as error:
+        if not detailed_exitcode:
+            raise
+        tell(error, app.form)
+        return _exit.FAILED  # not the 2 of invalid files, which would say that there are changes
+    if out is not None:
+        save(app.cwd / out, plan, manifest, again=again)
+        app.say(f"Saved; to do exactly this: orchestrator apply {out}")
+    found = document(plan)
+    changed = [one for one in found.changes if app.output != "name" or one.action is not Action.NONE]
+    if app.output == "markdown":
+        app.out(plan_markdown(plan))
+    elif not app.listed(found, changed, _job):
+        app.tell(plan_text(plan))
+    return _exit.CHANGES if detailed_exitcode and not plan.empty else _exit.DONE
 
 
 def _job(change: ChangeDocument) -> str:

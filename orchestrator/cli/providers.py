@@ -5,7 +5,7 @@ import click
 from orchestrator.app.documents import ProviderDocument
 from orchestrator.app.providers import KindDocument, ProvidersDocument, accounts, kinds
 from orchestrator.cli import _exit
-from orchestrator.cli._app import App, app, run
+from orchestrator.cli._app import App, app, at_once
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import age, plain, until
 from orchestrator.errors import SettingsError
@@ -36,22 +36,19 @@ ACCOUNTS = (
 def command(app: App) -> int:
     """Show what each provider can do, and the state of the declared accounts."""
 
-    async def work() -> int:
-        found = ProvidersDocument(kinds=kinds(), providers=await _accounts(app))
-        if not app.listed(found, found.kinds, _kind):
-            _print(app, found)
-        return _exit.DONE
-
-    return run(work)
+    found = ProvidersDocument(kinds=kinds(), providers=_accounts(app))
+    if not app.listed(found, found.kinds, _kind):
+        _print(app, found)
+    return _exit.DONE
 
 
-async def _accounts(app: App) -> tuple[ProviderDocument, ...]:
+def _accounts(app: App) -> tuple[ProviderDocument, ...]:
     try:
         manifest = app.manifest()
     except SettingsError:
         return ()  # no job file here: what providers can do is worth knowing all the same
-    async with app.reading(manifest.settings) as store:
-        return await accounts(store, manifest)
+    with app.reading(manifest.settings) as store:
+        return at_once(accounts(store, manifest))
 
 
 def _kind(kind: KindDocument) -> str:

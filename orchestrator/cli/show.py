@@ -9,7 +9,7 @@ import click
 from orchestrator.app.documents import AttemptDocument, ShowDocument
 from orchestrator.app.history import show
 from orchestrator.cli import _exit
-from orchestrator.cli._app import App, app, run
+from orchestrator.cli._app import App, app, at_once
 from orchestrator.cli._standing import sentence
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import age
@@ -32,16 +32,13 @@ EVENTS = (Column("when"), Column("event"), Column("message", wrap=True))
 def command(app: App, *, job: str) -> int:
     """Show everything known about one job: its run, earlier attempts, what happened."""
 
-    async def work() -> int:
-        async with app.reading(app.settings()) as store:
-            found = await show(store, job)
-        if app.for_people:
-            _print(app, found)
-        else:
-            app.document(found)
-        return _exit.DONE
-
-    return run(work)
+    with app.reading(app.settings()) as store:
+        found = at_once(show(store, job))
+    if app.for_people:
+        _print(app, found)
+    else:
+        app.document(found)
+    return _exit.DONE
 
 
 def _print(app: App, found: ShowDocument) -> None:

@@ -14,7 +14,7 @@ from orchestrator.app.documents import (
 )
 from orchestrator.app.status import known, status
 from orchestrator.cli import _exit
-from orchestrator.cli._app import App, app, run
+from orchestrator.cli._app import App, app, at_once
 from orchestrator.cli._standing import standing
 from orchestrator.cli._text import age, plain, until
 
@@ -25,19 +25,16 @@ from orchestrator.cli._text import age, plain, until
 def command(app: App, *, jobs: tuple[str, ...]) -> int:
     """Show the state of each job, from the database alone."""
 
-    async def work() -> int:
-        settings = app.settings()
-        async with app.reading(settings) as store:
-            found = await status(store, settings, jobs or None)
-            if len(found.jobs) < len(set(jobs)):
-                await known(store, sorted(jobs))
-            waiting = await store.outbox.unsettled()
-            usual = await store.views.usual()
-        if not app.listed(found, found.jobs, _job):
-            show(app, found, waiting, usual)
-        return _exit.DONE
-
-    return run(work)
+    settings = app.settings()
+    with app.reading(settings) as store:
+        found = at_once(status(store, settings, jobs or None))
+        if len(found.jobs) < len(set(jobs)):
+            at_once(known(store, sorted(jobs)))
+        waiting = at_once(store.outbox.unsettled())
+        usual = at_once(store.views.usual())
+    if not app.listed(found, found.jobs, _job):
+        show(app, found, waiting, usual)
+    return _exit.DONE
 
 
 def _job(job: JobDocument) -> str:

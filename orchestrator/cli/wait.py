@@ -32,7 +32,7 @@ def command(app: App, *, jobs: tuple[str, ...], wanted: str | None, timeout: flo
         from orchestrator.cli._attend import see_through
 
         settings = app.settings()
-        async with app.reading(settings) as store:
+        with app.reading(settings) as store:
             await known(store, jobs)  # before a database is made to look for them
         async with app.store(settings) as store:
             code = await see_through(

@@ -24,7 +24,9 @@ def command(app: App, *, jobs: tuple[str, ...]) -> int:
 
     async def work() -> int:
         settings = app.settings()
-        async with app.reading(settings, there=not jobs) as store:
+        if not jobs:
+            await app.until_recorded(settings)
+        with app.reading(settings, here=False) as store:
             if jobs:
                 await known(store, jobs)
             usual = await store.views.usual()

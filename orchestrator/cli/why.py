@@ -4,7 +4,7 @@ import click
 
 from orchestrator.app.why import UnrecordedDocument, WhyDocument, unfinished, why
 from orchestrator.cli import _exit
-from orchestrator.cli._app import App, app, run
+from orchestrator.cli._app import App, app, at_once
 from orchestrator.cli._table import Column
 from orchestrator.cli._text import plain
 
@@ -20,23 +20,20 @@ def command(app: App, *, jobs: tuple[str, ...]) -> int:
     Without a name it says so of every job that is not done yet.
     """
 
-    async def work() -> int:
-        manifest = app.manifest()
-        async with app.reading(manifest.settings) as store:
-            names = jobs or await unfinished(store, manifest)
-            found = [await why(store, manifest, job) for job in names]
-        if not app.for_people:
-            app.document(found[0] if len(jobs) == 1 else {"jobs": found})
-            return _exit.DONE
-        if not found:
-            app.say("Every job is done.")
-        for number, each in enumerate(found):
-            if number:
-                app.out("")
-            _print(app, each, story=bool(jobs))
+    manifest = app.manifest()
+    with app.reading(manifest.settings) as store:
+        names = list(jobs) or at_once(unfinished(store, manifest))
+        found = [at_once(why(store, manifest, job)) for job in names]
+    if not app.for_people:
+        app.document(found[0] if len(jobs) == 1 else {"jobs": found})
         return _exit.DONE
-
-    return run(work)
+    if not found:
+        app.say("Every job is done.")
+    for number, each in enumerate(found):
+        if number:
+            app.out("")
+        _print(app, each, story=bool(jobs))
+    return _exit.DONE
 
 
 def _print(app: App, found: WhyDocument | UnrecordedDocument, *, story: bool) -> None:

@@ -1,7 +1,7 @@
 """Opening a store: the right database, ours, with the right schema; and everything closed again."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
 import anyio
@@ -10,10 +10,10 @@ import structlog
 from orchestrator.config.address import Address
 from orchestrator.config.problems import placed
 from orchestrator.errors import ManifestError, StoreAway, StoreRemoved
-from orchestrator.store.database import MEMORY, Database
+from orchestrator.store.database import MEMORY, Database, ReadHere
 from orchestrator.store.file import prepare_file, refuse_links, require_ours
 from orchestrator.store.lock import held
-from orchestrator.store.schema import REVISION
+from orchestrator.store.schema import REVISION, require
 from orchestrator.store.store import Store
 from orchestrator.store.tables import metadata
 
@@ -26,12 +26,12 @@ LONGEST_WAIT: Final = 15.0
 
 @contextmanager
 def open_database(
-    address: Address, *, make: bool = False, reading: bool = False
+    address: Address, *, make: bool = False, reading: bool = False, here: bool = False
 ) -> Iterator[Database | None]:
     """Open what `address` names, with no look at what is in it; None for an SQLite file that is not there.
 
-    `make` makes that file. Raises `ManifestError` where only a job file names the host, and that is another
-    machine.
+    `make` makes that file; `here` reads in the thread that asks, for commands without an event loop.
+    Raises `ManifestError` where only a job file names the host, and that is another machine.
     """
     if address.stranger is not None and address.file is not None:
         raise ManifestError(placed(address.file, ("orchestrator", "database"), _strange(address.stranger)))
@@ -49,7 +49,8 @@ def open_database(
             yield None
             return
         require_ours(path)
-    with Database(address.url, reading=reading, bare=address.file is not None) as database:
+    kind = ReadHere if here else Database
+    with kind(address.url, reading=reading, bare=address.file is not None) as database:
         yield database
 
 
@@ -81,33 +82,28 @@ async def _ready(database: Database) -> None:
     await database.require_schema()
 
 
-@asynccontextmanager
-async def read_store(
-    address: Address | None, project: str, *, waiting: Callable[[], None] | None = None
-) -> AsyncIterator[Store]:
-    """Open the store of `project` to read it: nothing is made, also where nothing can be written.
+@contextmanager
+def read_store(address: Address | None, project: str, *, here: bool = True) -> Iterator[Store]:
+    """Open the store of `project` to read it, `here` in the thread that asks; nothing is made.
 
-    Without an address, and where there is no database or nothing in it, the store is empty; with `waiting`,
-    which is called once, it is waited for.
+    Without an address, and where there is no database or nothing in it, the store is empty.
     """
-    while address is not None:
-        with open_database(address, reading=True) as database:
-            if database is not None and await database.revision() is not None:
-                await database.require_schema()
-                yield Store(database, project)
-                return
-        if waiting is None:
-            break
-        waiting()
-        waiting = _silent
-        await anyio.sleep(FIRST_WAIT)
-    with Database(MEMORY) as database:
-        database.write_now(lambda tx: metadata.create_all(tx.connection))
+    with ExitStack() as stack:
+        database = None
+        if address is not None:
+            database = stack.enter_context(open_database(address, reading=True, here=here))
+        if database is not None and database.revision_now() is not None:
+            require(database.revision_now())
+        else:
+            database = stack.enter_context((ReadHere if here else Database)(MEMORY))
+            database.write_now(lambda tx: metadata.create_all(tx.connection))
         yield Store(database, project)
 
 
-def _silent() -> None:
-    """Say nothing."""
+def recorded(address: Address) -> bool:
+    """Say whether there is a database with something in it."""
+    with open_database(address, reading=True) as database:
+        return database is not None and database.revision_now() is not None
 
 
 async def outlast(work: Callable[[], Awaitable[None]], *, stop: anyio.Event | None = None) -> None:

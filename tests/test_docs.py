@@ -268,3 +268,13 @@ def test_the_example_is_valid_as_a_user_would_copy_it(tmp_path: Path) -> None:
     (tmp_path / "promote.sh").chmod(0o755)
     found = run("validate", cwd=tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("journey", ["From a spec to its POST", "From a snapshot to its receiver"])
+def test_a_journey_has_few_stops_and_each_is_there(journey: str) -> None:
+    text = section((ROOT / "docs" / "design.md").read_text(), journey)
+    stops = [stop for stop in first_cells(text) if stop != "stop"]
+    assert len(stops) == len(set(stops))
+    assert 0 < len(stops) <= 12
+    for module in re.findall(r"`([a-z]+\.[a-z_]+)`", text):
+        assert (ROOT / "orchestrator" / f"{module.replace('.', '/')}.py").is_file(), module

@@ -1,8 +1,8 @@
 """Named places to die at, for the crash tests (`docs/reliability.md`); free when off.
 
-`ORCHESTRATOR_CRASH=C09:kill` kills this process the first time it reaches C09, `C09:kill:3` the third
-time. Actions: kill (SIGKILL), term (SIGTERM), stop (SIGSTOP), exit (`os._exit`), raise (an exception),
-full (a full disk).
+`ORCHESTRATOR_CRASH=intent-stored:kill` kills this process the first time it gets there,
+`intent-stored:kill:3` the third time. Actions: kill (SIGKILL), term (SIGTERM), stop (SIGSTOP),
+exit (`os._exit`), raise (an exception), full (a full disk).
 """
 
 import errno

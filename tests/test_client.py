@@ -100,7 +100,7 @@ def _two(place: Place) -> str:
 
 def test_what_a_dead_process_had_claimed_is_sent_at_once(place: Place, program: Path) -> None:
     place.write(cartesia("voice"))
-    place("apply", "-y", env={"ORCHESTRATOR_CRASH": "C04:kill"}, code=-signal.SIGKILL)
+    place("apply", "-y", env={"ORCHESTRATOR_CRASH": "before-listing:kill"}, code=-signal.SIGKILL)
     assert place.ledger().asked("create") == []
     program.write_text(PROGRAM.replace('for job in ("voice", "chat")', "for job in ()"))
     run(place, program)

@@ -40,15 +40,15 @@ async def apply(engine: Engine, shown: Plan, *, again: bool = False) -> Recorded
     store, manifest = engine.store, engine.manifest
 
     def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Changeset:
-        crashpoint.reach("C02")
+        crashpoint.reach("recording")
         current = planned(manifest, records, known, again=again)
         if essence(current) != essence(shown):
             raise UsageError("the plan is out of date: runs have changed since", hint="orchestrator plan")
         return _changes(store, manifest, current, known, now, {})
 
-    crashpoint.reach("C01")
+    crashpoint.reach("before-recording")
     writes = await store.declared.reconcile(decide, engine.routing)
-    crashpoint.reach("C03")
+    crashpoint.reach("recorded")
     await store.accounts.reconsider(*manifest.accounts)
     return Recorded(runs=writes.runs, jobs=await _concerned(store, manifest, writes))
 

@@ -98,7 +98,7 @@ def backup(app: App, *, file: Path) -> int:
 
 
 def _copy(source: Path, target: Path) -> None:
-    crashpoint.reach("C32")
+    crashpoint.reach("backing-up")
     with sqlite3.connect(f"file:{source}?mode=ro", uri=True) as read, sqlite3.connect(target) as write:
         read.backup(write)
     read.close()

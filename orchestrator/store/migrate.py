@@ -84,7 +84,7 @@ def _upgrade_sqlite(database: Database) -> None:
 
 def _upgrade_and_check(connection: sa.Connection) -> None:
     command.upgrade(config(connection), "head")
-    crashpoint.reach("C31")
+    crashpoint.reach("migrating")
     if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
         raise StoreError("the upgrade would leave rows without their parents; nothing was changed")
 

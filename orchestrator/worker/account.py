@@ -139,7 +139,7 @@ class AccountWorker:
         """Read all that the account holds, to the end; anything less raises."""
         items: list[Snapshot] = []
         async for page in pages(self.provider):
-            crashpoint.reach("C05")
+            crashpoint.reach("page-listed")
             items += page.items
         return tuple({item.remote_id: item for item in items}.values())
 

@@ -41,10 +41,10 @@ async def _steps(worker: AccountWorker, run: Run) -> None:
     while (name := run.unfinished) is not None and not run.status.final:
         try:
             run = await worker.move(run, partial(_sent, name=name))
-            crashpoint.reach("C28")
+            crashpoint.reach("step-stored")
             with worker.claimed(run):
                 snapshot = await worker.provider.step(name, run)
-            crashpoint.reach("C29")
+            crashpoint.reach("step-made")
             succeeded = snapshot is not None and snapshot.status is Status.SUCCEEDED
             result = await worker.provider.result(snapshot) if snapshot and succeeded else None
             run = await worker.move(run, partial(_done, name=name, snapshot=snapshot, result=result))

@@ -101,7 +101,7 @@ def _append(descriptor: int, entry: Entry) -> None:
     written = f"\n{line}\n".encode()
     if os.write(descriptor, written) != len(written):
         raise OSError(errno.ENOSPC, "no space left for the journal")
-    crashpoint.reach("C19")
+    crashpoint.reach("answer-written")
     os.fsync(descriptor)
 
 

@@ -74,7 +74,7 @@ class Pump:
         return self._attempts
 
     async def _turn(self, *, most: int = IN_FLIGHT + AHEAD) -> Turn:
-        crashpoint.reach("C23")
+        crashpoint.reach("before-deliveries")
         finished = tuple(self.owed)
         most = 0 if self.resting() else most - len(self._flying)
         turn = await self.store.outbox.turn(

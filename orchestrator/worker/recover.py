@@ -27,7 +27,7 @@ async def recover(worker: AccountWorker) -> int:
     if not claimed:
         return 0
     try:
-        crashpoint.reach("C25")
+        crashpoint.reach("search-claimed")
         unanswered = await _from_journal(worker, claimed)
         if unanswered:
             await _search(worker, unanswered)
@@ -64,7 +64,7 @@ def _interrupted(run: Run, now: datetime) -> Transition:
 async def _search(worker: AccountWorker, runs: Sequence[Run]) -> None:
     started = await worker.store.now()
     strangers = list(await worker.strangers(await worker.listing()))
-    crashpoint.reach("C24")
+    crashpoint.reach("search-listed")
     for run in runs:
         known = await find_match(worker, run, strangers)
         if known.one is not None:

@@ -79,7 +79,7 @@ async def _looked(worker: AccountWorker, runs: Sequence[Run]) -> tuple[Snapshot,
     known = worker.preflight
     if known is not None and known.serves(runs, now):
         return await worker.strangers(known.unbound)  # some may have been bound meanwhile
-    crashpoint.reach("C04")
+    crashpoint.reach("before-listing")
     unbound = await worker.strangers(await worker.listing())
     worker.preflight = Preflight(started=now, unbound=unbound)
     return unbound
@@ -90,7 +90,7 @@ async def _submit_one(worker: AccountWorker, run: Run, strangers: Sequence[Snaps
     known = await find_match(worker, run, strangers)
     later = await later_attempts(worker, run, strangers)
     if known.one is not None:
-        crashpoint.reach("C06")
+        crashpoint.reach("marker-found")
         await bind_found(worker, run, known.one)
         return known.one.remote_id
     if known.several:
@@ -126,7 +126,7 @@ async def _send_once(worker: AccountWorker, run: Run, request: Request[Any], pag
     sending = await _intend(worker, run)
     if sending is None:
         return
-    crashpoint.reach("C09")
+    crashpoint.reach("intent-stored")
     left = ends - awake()
     if left <= 0 or not worker.store.leases.sure(claim_on(sending)):
         await worker.leave(sending, _stood_still)
@@ -134,14 +134,14 @@ async def _send_once(worker: AccountWorker, run: Run, request: Request[Any], pag
     try:
         with anyio.fail_after(left), worker.claimed(sending):
             snapshot = await worker.provider.create(request)
-        crashpoint.reach("C18")
+        crashpoint.reach("answer-received")
     except Rejected as error:
         await _refused(worker, sending, error)
     except ProviderError as error:
         verdict = _verdict(error, worker.draw())
         await _stored(lambda: worker.leave(sending, verdict))
         if isinstance(error, Throttled):
-            crashpoint.reach("C30")
+            crashpoint.reach("throttled")
         if isinstance(error, NotSent | Throttled | Denied):
             raise  # it holds for whatever else waits for this account
     except (OrchestratorError, OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
@@ -192,10 +192,10 @@ async def _intend(worker: AccountWorker, run: Run) -> Run | None:
     """Commit that `run` is about to be sent; None where it must not be."""
 
     def step(run: Run, now: datetime) -> Transition:
-        crashpoint.reach("C08")
+        crashpoint.reach("storing-intent")
         return send(run, now)
 
-    crashpoint.reach("C07")
+    crashpoint.reach("before-intent")
     try:
         return await worker.move(run, step)
     except LeaseLost:
@@ -217,14 +217,14 @@ async def _bind(worker: AccountWorker, run: Run, snapshot: Snapshot, page: Page)
             await page.append(entry)
         except OSError as error:
             log.error("journal.failed", run=run.id, remote_id=snapshot.remote_id, error=str(error))
-        crashpoint.reach("C20")
+        crashpoint.reach("answer-journaled")
         await _commit_bound(worker, run, snapshot)
-        crashpoint.reach("C22")
+        crashpoint.reach("id-stored")
 
 
 async def _commit_bound(worker: AccountWorker, run: Run, snapshot: Snapshot) -> None:
     def step(run: Run, now: datetime) -> Transition:
-        crashpoint.reach("C21")
+        crashpoint.reach("storing-id")
         return bind(run, snapshot, now).released()
 
     try:

@@ -300,7 +300,7 @@ def test_cancel_stops_what_was_started_before_it_was_known(place: Place) -> None
 
 def test_a_draft_that_was_never_started_is_given_up_without_a_request(place: Place) -> None:
     place.write(oxen("draft"))
-    place("apply", "-y", env={"ORCHESTRATOR_CRASH": "C22:kill"}, code=-signal.SIGKILL)
+    place("apply", "-y", env={"ORCHESTRATOR_CRASH": "id-stored:kill"}, code=-signal.SIGKILL)
     place("cancel", "draft", "-y")
     assert place.job("draft")["status"] == "cancelled"
     assert place.ledger().asked("run") == place.ledger().asked("cancel") == []
@@ -309,7 +309,7 @@ def test_a_draft_that_was_never_started_is_given_up_without_a_request(place: Pla
 def test_an_upload_that_was_cut_off_is_taken_up_again(place: Place) -> None:
     place.adapter()
     place.write(cloudflare("lora"))
-    place("apply", "-y", env={"ORCHESTRATOR_CRASH": "C28:kill:2"}, code=-signal.SIGKILL)
+    place("apply", "-y", env={"ORCHESTRATOR_CRASH": "step-stored:kill:2"}, code=-signal.SIGKILL)
     place.up()
     assert place.job("lora")["status"] == "succeeded"
     assert len(place.ledger().asked("upload")) == 2

@@ -27,35 +27,39 @@ _WIRE = Point(actions=("kill", "kill", "kill", "term", "stop", "reset"))
 _ENDING = ("kill", "kill", "exit", "term", "stop", "raise")
 
 POINTS: Mapping[str, Point] = {
-    "C01": Point(commands=("apply",), count=1, actions=_ENDING),
-    "C02": Point(commands=("apply",), count=1, actions=("kill", "kill", "exit", "term", "full", "raise")),
-    "C03": Point(commands=("apply",), count=1, actions=_ENDING),
-    "C04": Point(count=1),
-    "C05": Point(count=1),
-    "C06": Point(before="wiped", drivers=("cartesia", "cloudflare", "cohere")),
-    "C07": Point(),
-    "C08": Point(actions=("kill", "kill", "kill", "exit", "term", "full", "raise")),
-    "C09": Point(),
+    "before-recording": Point(commands=("apply",), count=1, actions=_ENDING),
+    "recording": Point(
+        commands=("apply",), count=1, actions=("kill", "kill", "exit", "term", "full", "raise")
+    ),
+    "recorded": Point(commands=("apply",), count=1, actions=_ENDING),
+    "before-listing": Point(count=1),
+    "page-listed": Point(count=1),
+    "marker-found": Point(before="wiped", drivers=("cartesia", "cloudflare", "cohere")),
+    "before-intent": Point(),
+    "storing-intent": Point(actions=("kill", "kill", "kill", "exit", "term", "full", "raise")),
+    "intent-stored": Point(),
     **dict.fromkeys(WIRE, _WIRE),
-    "C10": replace(_WIRE, count=1, actions=("kill", "kill", "term")),
-    "C18": Point(),
-    "C19": Point(),
-    "C20": Point(),
-    "C21": Point(actions=("kill", "kill", "kill", "exit", "term", "full", "raise")),
-    "C22": Point(),
-    "C23": Point(commands=("up",)),
-    "C24": Point(before="lost", count=1, commands=("up",)),
-    "C25": Point(before="lost", count=1, commands=("up",)),
-    "C28": Point(drivers=("oxen", "cloudflare")),
-    "C29": Point(drivers=("oxen", "cloudflare")),
-    "C30": Point(faults=(("status", (("operation", "create"), ("code", 429), ("applied", False))),), count=1),
-    "C31": Point(commands=("up",), count=1, actions=("kill", "kill", "exit", "term")),
-    "C33": Point(actions=("drain",)),
-    "C35": Point(actions=("stop",)),
-    "C32": Point(commands=("backup",), count=1, actions=("kill", "exit", "stop")),
+    "before-connect": replace(_WIRE, count=1, actions=("kill", "kill", "term")),
+    "answer-received": Point(),
+    "answer-written": Point(),
+    "answer-journaled": Point(),
+    "storing-id": Point(actions=("kill", "kill", "kill", "exit", "term", "full", "raise")),
+    "id-stored": Point(),
+    "before-deliveries": Point(commands=("up",)),
+    "search-listed": Point(before="lost", count=1, commands=("up",)),
+    "search-claimed": Point(before="lost", count=1, commands=("up",)),
+    "step-stored": Point(drivers=("oxen", "cloudflare")),
+    "step-made": Point(drivers=("oxen", "cloudflare")),
+    "throttled": Point(
+        faults=(("status", (("operation", "create"), ("code", 429), ("applied", False))),), count=1
+    ),
+    "migrating": Point(commands=("up",), count=1, actions=("kill", "kill", "exit", "term")),
+    "drain-over": Point(actions=("drain",)),
+    "database-cut": Point(actions=("stop",)),
+    "backing-up": Point(commands=("backup",), count=1, actions=("kill", "exit", "stop")),
 }
-"""Those that stand in the program or on the wire. C26 is a stop at C09 to C22 with `takeover`; C27 is C18 at
-Oxen, C34 is every `full`."""
+"""Those that stand in the program or on the wire. `report` names three by what they become: a stop with
+`takeover` is stopped-past-lease, answer-received at Oxen is draft-received, every `full` is disk-full."""
 ONLY = os.environ.get("CRASH_POINTS", "").split()
 """The points to draw from, where not all are wanted."""
 
@@ -83,9 +87,9 @@ def drawn(seed: int, driver: str, database: str) -> Iterator[Scenario]:
     while True:
         names = [name for name, point in POINTS.items() if driver in point.drivers]
         if database == "postgres":
-            names = [name for name in names if name not in ("C31", "C32")]
+            names = [name for name in names if name not in ("migrating", "backing-up")]
         else:
-            names.remove("C35")
+            names.remove("database-cut")
         names = [name for name in names if name in ONLY or not ONLY]
         if not names:
             return
@@ -116,9 +120,9 @@ def at(name: str, draw: random.Random, driver: str, database: str) -> Scenario:
         resend=draw.random() < 0.3,
         cold=draw.random() < 0.1 and action not in ("stop",),
         takeover=action == "stop"
-        and name in ("C09", "C18", "C19", "C20", "C22")
+        and name in ("intent-stored", "answer-received", "answer-written", "answer-journaled", "id-stored")
         and (database == "postgres" or command == "apply"),
-        cut=name == "C35",
+        cut=name == "database-cut",
         back=draw.random() < 0.1,
     )
 

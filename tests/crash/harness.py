@@ -55,7 +55,7 @@ class Scenario:
     seed: int
     driver: str = "cartesia"
     database: str = "sqlite"
-    point: str = "C09"
+    point: str = "intent-stored"
     action: str = "kill"
     count: int = 1
     """At which of its visits the point is hit."""
@@ -158,7 +158,7 @@ class Play:
         self.state.mkdir(mode=0o700)
         if scenario.database == "sqlite":
             url = f"sqlite:///{self.state}/state.db"
-            if scenario.point != "C31":
+            if scenario.point != "migrating":
                 shutil.copy(stage.template, self.state / "state.db")
         else:
             assert stage.postgres is not None
@@ -283,7 +283,7 @@ class Play:
             self.end(self._settle())
             self.books.clear()
         elif self.scenario.before == "lost":
-            self._wire("C15", "kill", 1)
+            self._wire("request-applied", "kill", 1)
             process = self.up()
             self._tell(process)
             process.wait(STAGE_SECONDS)
@@ -334,10 +334,11 @@ class Play:
         crash = ""
         if scenario.point in WIRE:
             sprung = self._wire(scenario.point, scenario.action, scenario.count)
-        elif scenario.point == "C33":
-            sprung = self._wire("C14", "drain", scenario.count)
-        elif scenario.point == "C35":
-            crash = f"{self.draw.choice(('C09', 'C18', 'C20'))}:stop:{scenario.count}"
+        elif scenario.point == "drain-over":
+            sprung = self._wire("request-sent", "drain", scenario.count)
+        elif scenario.point == "database-cut":
+            where = self.draw.choice(("intent-stored", "answer-received", "answer-journaled"))
+            crash = f"{where}:stop:{scenario.count}"
         elif scenario.point.startswith("C"):
             crash = f"{scenario.point}:{scenario.action}:{scenario.count}"
         args: tuple[str, ...] = ()

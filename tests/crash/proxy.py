@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, Thread
 
-WIRE = ("C10", "C11", "C12", "C13", "C14", "C15", "C16", "C17")
+WIRE = (
+    "before-connect",
+    "connected",
+    "head-sent",
+    "half-sent",
+    "request-sent",
+    "request-applied",
+    "status-received",
+    "half-received",
+)
 SECONDS = 20.0
 
 
@@ -113,7 +122,12 @@ class Proxy:
             if not head:
                 return
             trap = self.trap
-            if trap is not None and trap.point in WIRE and trap.point != "C10" and trap.claims(head):
+            if (
+                trap is not None
+                and trap.point in WIRE
+                and trap.point != "before-connect"
+                and trap.claims(head)
+            ):
                 self._spoil(trap, head, client, upstream)
                 return
             upstream.sendall(head)
@@ -136,7 +150,7 @@ class Proxy:
                     if not chunk:
                         return
                     trap = self.trap
-                    if source is upstream and trap is not None and trap.point == "C10":
+                    if source is upstream and trap is not None and trap.point == "before-connect":
                         self._before_connect(trap, key.data, _all(upstream, chunk))
                         continue
                     key.data.sendall(chunk)
@@ -161,7 +175,7 @@ class Proxy:
 
     def _spoil(self, trap: Trap, head: bytes, client: socket.socket, upstream: socket.socket) -> None:
         body_size = _length(head)
-        if trap.point == "C11":
+        if trap.point == "connected":
             if trap.spring():
                 upstream.sendall(head)
                 self._pump(client, upstream)
@@ -175,7 +189,7 @@ class Proxy:
             if not chunk:
                 return
             body += chunk
-        half = {"C12": 0, "C13": len(body) // 2}.get(trap.point)
+        half = {"head-sent": 0, "half-sent": len(body) // 2}.get(trap.point)
         if half is not None:
             upstream.sendall(head + body[:half])
             if trap.spring():
@@ -185,7 +199,7 @@ class Proxy:
                 _reset(client)
             return
         upstream.sendall(head + body)
-        if trap.point == "C14":
+        if trap.point == "request-sent":
             goes_on = trap.spring()
             reply = _all(upstream)  # read, so that it is surely applied
             if goes_on:
@@ -194,7 +208,8 @@ class Proxy:
                 _reset(client)
             return
         reply = _all(upstream)
-        cut = {"C15": 0, "C16": reply.find(b"\r\n") + 2, "C17": len(reply) // 2}[trap.point]
+        line, half_reply = reply.find(b"\r\n") + 2, len(reply) // 2
+        cut = {"request-applied": 0, "status-received": line, "half-received": half_reply}[trap.point]
         client.sendall(reply[:cut])
         if trap.spring():
             client.sendall(reply[cut:])

@@ -19,6 +19,55 @@ RESULTS = "CRASH_RESULTS"
 """The environment variable that names the file to keep outcomes in."""
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "reliability.md"
+ORDER = (
+    "before-recording",
+    "recording",
+    "recorded",
+    "before-listing",
+    "page-listed",
+    "marker-found",
+    "before-intent",
+    "storing-intent",
+    "intent-stored",
+    "before-connect",
+    "connected",
+    "head-sent",
+    "half-sent",
+    "request-sent",
+    "request-applied",
+    "status-received",
+    "half-received",
+    "answer-received",
+    "answer-written",
+    "answer-journaled",
+    "storing-id",
+    "id-stored",
+    "before-deliveries",
+    "search-listed",
+    "search-claimed",
+    "stopped-past-lease",
+    "draft-received",
+    "step-stored",
+    "step-made",
+    "throttled",
+    "migrating",
+    "backing-up",
+    "drain-over",
+    "disk-full",
+    "database-cut",
+    "random",
+)
+"""All points, as a run meets them."""
+PLACES = (
+    "Where the points are: `before-recording` to `recorded` around the transaction of `apply`; "
+    "`before-listing` to `marker-found` in the listing before a purchase; `before-intent` to "
+    "`intent-stored` around the intent; `before-connect` to `half-received` on the wire of the "
+    "create; `answer-received` to `answer-journaled` around the journal; `storing-id` and "
+    "`id-stored` around the commit of the provider's id; `search-claimed` and `search-listed` in the "
+    "search for a lost answer; `step-stored` and `step-made` around a call after create; `throttled` "
+    "after a 429; `drain-over` where a stop no longer waits for a request; `database-cut` where the "
+    "database's connection breaks between intent and answer."
+)
 TITLE = "## Measured\n"
 BAD = ("duplicates", "losses", "wrong", "events")
 
@@ -73,16 +122,19 @@ def _points(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         "three jobs; about four in ten also meet a lost, late, doubled or spoilt answer."
     )
     yield ""
+    yield PLACES
+    yield ""
     yield "| point | hits | kills | runs | paid | parked | twice | lost | wrong verdict | event or hook |"
     yield "|---|" + "---:|" * 9
-    for name in sorted(points):
+    for name in sorted(points, key=ORDER.index):
         yield _line(name, points[name])
     yield _line("all", hit)
     yield ""
     yield (
-        "C26 is a process stopped until its lease has ended and another one has gone on; C27 is C18 at Oxen, "
-        "whose create is a draft; C34 is a full disk within a transaction. At `random` a timer of the kernel "
-        "ends the process. A run is parked where its request never arrived: that is the right verdict."
+        "`stopped-past-lease` is a process stopped until its lease has ended and another one has gone on; "
+        "`draft-received` is `answer-received` at Oxen, whose create is a draft; `disk-full` is a full disk "
+        "within a transaction. At `random` a timer of the kernel ends the process. A run is "
+        "parked where its request never arrived: that is the right verdict."
     )
     yield ""
     seeds = ", ".join(map(str, sorted({row["seed"] for row in rows})))
@@ -117,10 +169,12 @@ def _bound(hit: Sequence[Mapping[str, Any]]) -> str:
 
 def _point(row: Mapping[str, Any]) -> str:
     if row["action"] == "full":
-        return "C34"
+        return "disk-full"
     if row["takeover"]:
-        return "C26"
-    return "C27" if row["point"] == "C18" and row["driver"] == "oxen" else str(row["point"])
+        return "stopped-past-lease"
+    if row["point"] == "answer-received" and row["driver"] == "oxen":
+        return "draft-received"
+    return str(row["point"])
 
 
 def _line(name: str, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,14 +5,22 @@ Each failure prints what replays it. `pytest -m long tests/crash` plays ten time
 
 import json
 import os
+import re
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
-from crash.catalogue import at_random, drawn
+from crash.catalogue import POINTS, at_random, drawn
 from crash.conftest import Crew
 from crash.harness import DATABASES, DRIVERS, Outcome, Scenario
+from crash.proxy import WIRE
+from crash.report import ORDER
+from orchestrator import crashpoint
 
+REACHED = re.compile(r"""crashpoint\.reach\("([a-z-]+)"\)""")
+OUTSIDE = {"drain-over", "database-cut"}
+"""Points of the harness alone."""
 EACH = 12
 pytestmark = pytest.mark.timeout(900)
 LONG_EACH = int(os.environ.get("CRASH_EACH", "140"))
@@ -64,3 +72,12 @@ def test_replay(crew: Crew) -> None:
         (kind, tuple((key, value) for key, value in options)) for kind, options in given.pop("faults", [])
     )
     check(crew([Scenario(**given, faults=faults)]), 0)
+
+
+def test_every_point_has_one_name_in_the_program_the_scripts_and_the_documents() -> None:
+    program = Path(crashpoint.__file__).parent
+    found = [name for file in program.rglob("*.py") for name in REACHED.findall(file.read_text())]
+    assert sorted(found) == sorted({*POINTS} - {*WIRE} - OUTSIDE)
+    assert {*POINTS} < {*ORDER}
+    told = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
+    assert [name for name in ORDER if f"| {name} |" not in told] == []

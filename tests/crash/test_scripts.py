@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(900)
 CREATE = (("operation", "create"),)
 SCRIPTS: Mapping[str, Scenario] = {
     "killed after the intent": Scenario(seed=4),
-    "killed with the answer unread": Scenario(seed=4, point="C15"),
+    "killed with the answer unread": Scenario(seed=4, point="request-applied"),
     "wiped database": Scenario(seed=4, point="none", before="wiped"),
     "502 that was applied": Scenario(
         seed=4, point="none", faults=(("status", (*CREATE, ("code", 502), ("applied", True))),)
@@ -32,10 +32,10 @@ SCRIPTS: Mapping[str, Scenario] = {
         seed=4, point="none", resend=True, faults=(("applied_late", (*CREATE, ("seconds", 80.0))),)
     ),
     "taken over while it stood still": Scenario(
-        seed=4, database="postgres", point="C09", action="stop", takeover=True
+        seed=4, database="postgres", point="intent-stored", action="stop", takeover=True
     ),
     "stood still while another one sent": Scenario(
-        seed=4, database="postgres", point="C09", action="stop", takeover=True, resend=True
+        seed=4, database="postgres", point="intent-stored", action="stop", takeover=True, resend=True
     ),
 }
 
@@ -71,13 +71,15 @@ async def test_p5_a_bind_that_is_cancelled_is_finished(
     tmp_path: Path,
 ) -> None:
     """A cancellation between the answer and its commit waits until the id is stored."""
-    for point in ("C19", "C20", "C21"):
+    for point in ("answer-written", "answer-journaled", "storing-id"):
         script = Script(7, tmp_path / point, _migrated_file)
         async with script.living() as life:
 
             def cancel(reached: str, point: str = point) -> None:
                 if reached == point and life.scope is not None:
-                    anyio.from_thread.run_sync(life.scope.cancel) if point == "C19" else life.scope.cancel()
+                    anyio.from_thread.run_sync(
+                        life.scope.cancel
+                    ) if point == "answer-written" else life.scope.cancel()
 
             crashpoint.watch = cancel
             await life.round()

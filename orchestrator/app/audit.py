@@ -1,4 +1,4 @@
-"""What the accounts hold that no job knows: work of ours that lost its row, and work of nobody here."""
+"""What the accounts hold that no job knows: our own work that lost its row, and anybody else's."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -173,7 +173,7 @@ def _finding(
 
 
 def _to_do(worker: AccountWorker, item: Snapshot, job: Job | None, run: Known | None) -> str | None:
-    """Name the command that takes `item` over; where its job stands by another, the one that ends it."""
+    """Name the command that binds `item` to its job, or ends it where the job has another run."""
     if job is not None and (run is None or run.given_up):
         return f"orchestrator import {job.name} {item.remote_id}"
     if job is not None and run is not None and run.status is Status.IN_DOUBT:

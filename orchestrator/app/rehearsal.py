@@ -25,11 +25,11 @@ PATHS = {
     "cohere": "cohere",
 }
 DUMMY = "sandbox:a-dummy-credential"
-"""The emulation takes the first part for the account. A plain word would be hidden wherever it is said."""
+"""The part before the colon is the account, to the emulation; a plain word would be hidden in every text."""
 POLL = timedelta(seconds=1)
 STAGE_SECONDS = "ORCHESTRATOR_SANDBOX_STAGE_SECONDS"
 _HERE = re.compile(r"http://127\.0\.0\.1:([0-9]{1,5})")
-"""What the address file may hold: whoever can commit files could else send requests anywhere."""
+"""All that the address file may hold, or whoever can commit files could send our requests anywhere."""
 
 
 @contextmanager

@@ -18,13 +18,13 @@ ORDER = (
 
 
 class End(StrEnum):
-    """How that ended which was waited for."""
+    """How what was waited for has ended."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    """Not all of it succeeded, or a person must decide."""
+    """Something did not succeed, or a person must decide."""
     DENIED = "denied"
-    """Whatever else is left waits for credentials that are missing or refused."""
+    """All that is left waits for credentials that are missing or refused."""
 
 
 def arrived(standing: Standing, wanted: Status | None) -> bool | None:
@@ -74,7 +74,7 @@ async def _end(store: Store, left: Iterable[str], verdicts: Sequence[bool | None
 
 
 async def refusals(store: Store) -> Mapping[str, str]:
-    """Name the accounts whose credentials were tried and do not serve, and why; not those due to be tried."""
+    """Name the accounts whose credentials were refused, and why, unless they are about to be tried again."""
     now = await store.now()
     return {
         one.name: one.paused

@@ -162,8 +162,8 @@ def _cancelling(run: Run) -> list[str]:
 
 def _looking(run: Run, manifest: Manifest, now: datetime) -> list[str]:
     options = manifest.accounts.get(run.account)
-    next_look = f"next in {_in(run.due_at, now)}" if run.due_at else "no further look is planned"
-    said = [f"Complete listings without it so far: {run.looks}; {next_look}."]
+    following = f"next in {_in(run.due_at, now)}" if run.due_at else "no further search is planned"
+    said = [f"Complete listings without it so far: {run.looks}; {following}."]
     if run.reason is Reason.PARKED:
         said.append(f"You decide: orchestrator resolve {run.job} --adopt ID | --resend | --abandon.")
     elif options is not None and run.sent_at is not None:
@@ -182,11 +182,11 @@ def _account(account: Account, now: datetime) -> list[str]:
             f"{account.name} has failed to answer {account.failures} times in a row: {account.last_error}."
         )
     if account.confirmed_at:
-        said.append(f"Last complete look {_in(now, account.confirmed_at)} ago.")
+        said.append(f"Last complete listing {_in(now, account.confirmed_at)} ago.")
     if account.next_poll_at and account.next_poll_at > now:
         every = f", at least every {show(account.interval)}" if account.interval else ""
         rest = "; it is asked less often the longer it fails" if account.failures else every
-        said.append(f"Next look in {_in(account.next_poll_at, now)}{rest}.")
+        said.append(f"Next poll in {_in(account.next_poll_at, now)}{rest}.")
     return said
 
 

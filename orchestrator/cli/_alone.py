@@ -1,4 +1,4 @@
-"""The lock that a daemon holds on an SQLite file; on PostgreSQL as many may run as are wanted."""
+"""The lock that a daemon holds on an SQLite file; on PostgreSQL any number may run."""
 
 from contextlib import AbstractContextManager, nullcontext
 

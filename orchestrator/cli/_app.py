@@ -36,7 +36,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """The options that every command takes, and what they lead to."""
+    """The options that every command takes, and what follows from them."""
 
     files: tuple[str, ...] = ()
     directory: str | None = None
@@ -115,7 +115,7 @@ class App:
 
     @property
     def form(self) -> Form:
-        """How an error is to be told."""
+        """How to print an error."""
         return Form(output=self.output, color=self.color, sandbox=self.sandbox)
 
     @property
@@ -124,7 +124,7 @@ class App:
         return self.output in ("table", "wide")
 
     def say(self, text: str) -> None:
-        """Tell a person something that is not the data asked for."""
+        """Tell a person something beside the data, on stderr."""
         if not self.quiet:
             self._fill(text, sys.stderr)
 

@@ -1,4 +1,4 @@
-"""Questions to a person, asked so that a signal ends the command at once and nothing is recorded."""
+"""Questions to a person; a signal while one is shown ends the command, and nothing is recorded."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 
 
 async def confirm(app: App, question: str, *, yes: bool) -> bool:
-    """Ask a person; without a terminal and without `-y` nobody can be asked, which is a no."""
+    """Ask a person; without a terminal and without `-y` the answer is no."""
     if yes:
         return True
     if not on_terminal():
-        app.say("no terminal to ask on: nothing was done (-y answers yes)")
+        app.say("There is no terminal to ask on, so nothing was done; -y answers yes.")
         return False
     with _noted() as signals:
         while True:

@@ -1,4 +1,4 @@
-"""Waiting to the end: beside a daemon by looking, where none runs by doing its work meanwhile."""
+"""Waiting for jobs: beside a daemon by reading the database, without one by doing its work meanwhile."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
 
 HOOK_SECONDS = 10
-"""How long hooks may take to hear of the end; what is left is sent by the next daemon."""
+"""How long to wait for hooks at the end; the next daemon sends what is left."""
 
 
 async def see_through(
@@ -32,7 +32,7 @@ async def see_through(
     timeout: float | None = None,
     again: str | None = None,
 ) -> int:
-    """Wait for `names`, beside a daemon or, on what `engine` opens, as one; returns the exit code."""
+    """Wait for `names`, beside a daemon or as one, on what `engine` opens; returns the exit code."""
     ends = math.inf if timeout is None else anyio.current_time() + timeout
     while True:
         left = max(0, ends - anyio.current_time())

@@ -1,4 +1,4 @@
-"""Errors as a person or a script is told them: one form for all of them, whoever raised them."""
+"""How every error is printed, for people and for scripts."""
 
 import json
 import re
@@ -15,11 +15,11 @@ from orchestrator.errors import Code, ManifestError, OrchestratorError, Problem,
 _MARGIN: Final = 8
 """Characters before a line of a file: its number and a bar."""
 _CHOICE: Final = re.compile(r"'([^']*)' is not one of (.*)")
-"""What click says of an option's value that is none of those it may have."""
+"""What click says of an option's value that is not among the choices."""
 
 
 class Bug(OrchestratorError):
-    """What no one foresaw."""
+    """A defect of this program."""
 
     kind = Code.BUG
 
@@ -31,8 +31,8 @@ class SystemFailure(OrchestratorError):
 
 
 def tell(error: OrchestratorError, form: Form) -> int:
-    """Tell what went wrong, and return the exit code; whatever an error quotes, no secret is shown."""
-    # Loaded here, since `--help` needs none of it.
+    """Print an error, with every secret hidden in it, and return the exit code."""
+    # Imported here, since `--help` needs none of it.
     from orchestrator.cli._sentences import fill
     from orchestrator.net.redaction import redact
 
@@ -52,7 +52,7 @@ def tell(error: OrchestratorError, form: Form) -> int:
 
 
 def problems(error: OrchestratorError) -> dict[str, Any]:
-    """Return an error as `contract.md` §3 has it, and how many more problems there are than are told."""
+    """Return the document of an error, and how many more problems there are than it lists."""
     if isinstance(error, ManifestError):
         more = {"more": error.more} if error.more else {}
         return {"problems": documents(error.problems), **more}
@@ -90,7 +90,7 @@ def _problems(error: ManifestError) -> Iterator[str]:
 
 
 def _problem(problem: Problem, room: int | None) -> Iterator[str]:
-    """Write the place and what is wrong in one line, then the line of the file, as far as there is room."""
+    """Write a problem and its place, then the line of the file, as much of it as fits."""
     place, _, rest = str(problem).partition(": ")
     yield f"{click.style(place, bold=True)}: {rest}"
     text, at = problem.excerpt, problem.column - 1
@@ -110,7 +110,7 @@ def _sentence(error: OrchestratorError) -> Iterator[str]:
 
 
 def misuse(error: click.ClickException) -> Misuse:
-    """Put what click says of a command line in our form."""
+    """Turn an error of click into one of ours."""
     message, meant = error.format_message().rstrip("."), None
     if isinstance(error, click.NoSuchOption):
         message = f"no such option {error.option_name}"

@@ -1,4 +1,4 @@
-"""Jobs shown as they move: one table that stays in place on a terminal, elsewhere a line for each change."""
+"""Following jobs: on a terminal one table that stays in place, elsewhere a line for each change."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ from orchestrator.store.views import Standing
 
 
 class Progress:
-    """Says on stderr when a job moves: a line for each change, so that a log reads as well as a terminal."""
+    """Prints a line on stderr for each change of a job."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -30,7 +30,7 @@ class Progress:
         self._begun = datetime.now(UTC)
 
     def show(self, standings: Sequence[Standing]) -> None:
-        """Print what changed since it was last asked."""
+        """Print what has changed since the last call."""
         for one in standings:
             text = _state(one)
             if self._seen.get(one.record.name) != text:
@@ -55,9 +55,9 @@ def _state(one: Standing) -> str:
 
 
 class Following:
-    """Follows jobs until the end of a `with`, however that comes, and then sums up.
+    """Follows jobs until its `with` block ends, for whatever reason, and then prints a summary.
 
-    `again` is the command that takes it up again; `stream` is where a terminal's table is drawn.
+    `again` is the command that resumes it; `stream` is where a terminal's table is drawn.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Following:
         return self
 
     def show(self, standings: Sequence[Standing], notes: Sequence[str] = ()) -> None:
-        """Show how the jobs stand now; `notes` go below a terminal's table."""
+        """Show the jobs as they are now; `notes` go below a terminal's table."""
         self._jobs = [job(one, None) for one in standings]
         if self._live is None:
             self._lines.show(standings)
@@ -98,7 +98,7 @@ class Following:
         return self._app.typed(standing(jobs, self._usual, wide=False))
 
     def _summary(self) -> str:
-        """Count how the jobs ended, and say of those that did not how to come back to them."""
+        """Count how the jobs ended, and name the commands for those that failed or go on."""
         states = Counter(one.status for one in self._jobs)
         counted = ", ".join(f"{states[status]} {status}" for status in Status if states[status])
         left = [one.job for one in self._jobs if not one.status.final]
@@ -107,5 +107,5 @@ class Following:
         if failed:
             said.append(f"Why, in full: orchestrator why {failed[0]}")
         if left:
-            said.append(f"Runs at a provider continue there; come back with: {self._again}")
+            said.append(f"Runs at a provider continue there; resume with: {self._again}")
         return "\n".join(said)

@@ -1,4 +1,4 @@
-"""A line of the log for a person: local time, whom it is about, what happened."""
+"""A line of the log for people: local time, what it is about, what happened."""
 
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime
@@ -15,10 +15,10 @@ SUBJECTS: Mapping[str, tuple[str, ...]] = {
     "account": ("account",),
     "dataset": ("dataset",),
 }
-"""The field that names whom an event is about, and the first words of events that then say no more."""
+"""The field that says what an event is about, and the first words of events that it makes redundant."""
 SAID = ("message", "reason", "error")
 LEFT_OUT = ("run", "before", "delivery", "hook_event", "logger", "level", "timestamp", "event", "exception")
-"""What tells a machine which one it was; JSON lines have it."""
+"""Left out for people; the JSON lines have them."""
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
 
 

@@ -1,4 +1,4 @@
-"""Logs on stderr: for a person on a terminal, JSON lines elsewhere; no secret of this process is in them."""
+"""Logs on stderr, with every secret hidden: short lines on a terminal, JSON lines elsewhere."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ NOISY = (
 
 
 LONGEST = 4096
-"""Characters of one field: what comes from outside does not fill the disk."""
+"""Characters of one field, so that nothing from outside fills the disk."""
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
@@ -53,7 +53,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 def configure(verbose: int, *, quiet: bool, color: bool, daemon: bool = False) -> None:
-    """Set the level; a command that says itself what happened logs nothing until it is asked to."""
+    """Set up logging; only a daemon logs without `-v`, since other commands print what they do."""
     level = LEVELS[min(verbose + 2 * daemon, len(LEVELS) - 1)]
     if quiet:
         level = max(level, logging.ERROR)

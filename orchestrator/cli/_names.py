@@ -1,7 +1,7 @@
 """Names of jobs, accounts and hooks for a shell's completion: from the job files alone, and quick.
 
-A command that takes a name is stood in for by one that is not loaded, and what is wrong with a file is
-no matter here: then there are no names.
+A stand-in takes the place of a command that takes a name, so that the command itself is not loaded. A
+job file that is wrong completes nothing.
 """
 
 import os
@@ -34,13 +34,13 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "hooks": ("secret", "test", "log", "explain", "redeliver", "drop"),
 }
 LARGEST = 2**20
-"""Bytes of a file that is read between two keystrokes."""
+"""Bytes of the largest file that is read between two keystrokes."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 Load = Callable[[Sequence[str]], click.Command | None]
 
 
 class Named(click.Command):
-    """Stands in for a command of which only the names are asked for."""
+    """Stands in for a command while one of its names is completed."""
 
     def __init__(self, words: Sequence[str], section: str, load: Load) -> None:
         taken = click.Argument(["names"], nargs=-1, shell_complete=self._complete)

@@ -1,4 +1,4 @@
-"""The options that stand before a command or after it; light, since `--help` and errors need them."""
+"""The options of every command, before or after its name; quick to import, since `--help` needs them."""
 
 import os
 import re
@@ -31,7 +31,7 @@ _NAMED = re.compile(
     r"\borchestrator (?=(apply|audit|cancel|config|db|doctor|events|hooks|import|plan|providers|resolve|retry"
     r"|show|status|up|wait|watch|why)\b(?!.* --help))"
 )
-"""A command in a sentence of ours that finds something else, or buys, without `--sandbox`."""
+"""A command in one of our sentences that would do something else without `--sandbox`."""
 
 
 def common(function: F) -> F:
@@ -55,7 +55,7 @@ def typed(text: str, *, sandbox: bool) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
-    """How an error is to be told."""
+    """How to print an error."""
 
     output: str = "table"
     color: str = "auto"
@@ -63,7 +63,7 @@ class Form:
 
 
 def form_of(arguments: Sequence[str]) -> Form:
-    """Read from a command line, which may be wrong as a whole, how to tell what is wrong with it."""
+    """Read how to print errors from a command line that may itself be wrong."""
     reader = click.Command(
         "any",
         params=list(common(lambda: None).__click_params__),  # type: ignore[attr-defined]  # click puts them there

@@ -16,7 +16,7 @@ LARGEST = 64 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Saved:
-    """What a plan file says of itself."""
+    """What a plan file is recognised by."""
 
     digest: str
     seal: str
@@ -43,7 +43,7 @@ def save(path: Path, plan: Plan, manifest: Manifest, *, again: bool) -> None:
 
 
 def load(path: Path) -> Saved:
-    """Read a plan file; raises `UsageError` where it is none."""
+    """Read a plan file; raises `UsageError` for a file that is none."""
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError("too large")

@@ -1,4 +1,4 @@
-"""A webhook receiver for the demo: it takes what is signed, and remembers it."""
+"""A webhook receiver for the demo, which remembers what came with a good signature."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Receiver:
 
 @contextmanager
 def receiving(secret: str) -> Iterator[Receiver]:
-    """Listen on a free port of loopback for the length of a `with`."""
+    """Listen on a free port of this machine inside a `with`."""
     webhook = Webhook(secret)
 
     class Handler(BaseHTTPRequestHandler):

@@ -18,11 +18,11 @@ from orchestrator.net.redaction import redact
 GAP = 2
 PART = re.compile(r"[^-/_.:=,]*[-/_.:=,]*")
 LEAST = 8
-"""Cells that a column which gives way keeps, as long as there are so many."""
+"""Cells that a flexible column keeps where possible."""
 
 
 def console(stream: TextIO, *, color: bool) -> Console:
-    """Open a terminal that shows what it is given, markup and all."""
+    """Open a terminal that prints text as it is, and interprets no markup in it."""
     return Console(
         file=stream,
         width=width(stream) or 80,
@@ -73,7 +73,7 @@ def grid(table: Table, room: int, stream: TextIO) -> Grid:
 
 
 def shares(columns: Sequence[Column], natural: Sequence[int], room: int) -> list[int]:
-    """Share `room` among columns: those that give way get what the others leave, evenly as they need it."""
+    """Share `room` among columns: flexible ones get what the others leave, as evenly as possible."""
     flexible = [index for index, column in enumerate(columns) if column.cut or column.wrap]
     fixed = sum(natural) - sum(natural[index] for index in flexible)
     if room - fixed < sum(min(natural[index], LEAST) for index in flexible):
@@ -103,7 +103,7 @@ def _cell(text: str, column: Column, share: int, stream: TextIO) -> Text:
 
 
 def _broken(text: str, share: int) -> str:
-    """Break words that no line holds, such as ids, after a sign if they have one."""
+    """Break words that are longer than a line, such as ids, if possible after punctuation."""
     words = []
     for word in text.split(" "):
         lines = [""]
@@ -116,7 +116,7 @@ def _broken(text: str, share: int) -> str:
 
 
 def _cut(text: str, share: int, stream: TextIO) -> str:
-    """Leave the middle of a name out where it does not fit: its two ends tell it from the others."""
+    """Leave out the middle of a name that does not fit, since its ends tell it from others."""
     if cell_len(text) <= share:
         return text
     dots = "…" if shows("…", stream) else "..."
@@ -131,7 +131,7 @@ def _cut(text: str, share: int, stream: TextIO) -> str:
 
 
 class InPlace:
-    """A table that stays where it is while it changes, and as it was last when it is closed."""
+    """A table that is redrawn in place while it changes, and left as it is at the end."""
 
     def __init__(self, stream: TextIO, *, color: bool) -> None:
         self._stream, self._color = stream, color

@@ -1,4 +1,4 @@
-"""How jobs stand, a row each: the same in `status`, while somebody waits, and in the end."""
+"""The table of jobs: the same in `status`, while a command waits, and at the end."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -28,7 +28,7 @@ REASONS = {
     Reason.NEEDS: "waits for another job",
 }
 SAYS_ALL = (Reason.LIMIT,)
-"""Where the message would only say the same again."""
+"""Reasons whose message would only repeat them."""
 
 
 def standing(jobs: Iterable[JobDocument], usual: Mapping[str, timedelta], *, wide: bool) -> Table:
@@ -50,7 +50,7 @@ def standing(jobs: Iterable[JobDocument], usual: Mapping[str, timedelta], *, wid
 
 
 def _age(job: JobDocument, usual: Mapping[str, timedelta]) -> str:
-    """Write how long ago it ended, or how long it has taken by now and usually does."""
+    """Write how long ago a run ended, or how long it has taken and usually takes."""
     taken = age(job.finished_at or job.submitted_at or job.updated_at)
     if job.finished_at or not job.submitted_at or job.provider not in usual:
         return taken

@@ -31,16 +31,16 @@ GLYPHS = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, and how it gives way on a terminal that is too narrow; a plain one is never cut.
+    """A column, and how it shrinks on a narrow terminal; one without a mark is never cut.
 
-    Without any heads there is no line of them.
+    Where every head is empty, the line of heads is left out.
     """
 
     head: str
     cut: bool = False
-    """A name: it loses its middle."""
+    """A name, which loses its middle."""
     wrap: bool = False
-    """Sentences: they go on in the next line."""
+    """Sentences, which go on in the next line."""
     state: bool = False
     """One word of `GLYPHS`, with its sign and colour."""
     wide: bool = False

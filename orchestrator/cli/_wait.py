@@ -1,4 +1,4 @@
-"""Waiting for jobs, and what is said of how that ended."""
+"""Waiting for jobs, and saying how that ended."""
 
 from collections.abc import Collection, Sequence
 
@@ -18,7 +18,7 @@ LOOK_SECONDS = 0.5
 MOST_NAMES = 3
 CODES = {End.SUCCEEDED: _exit.DONE, End.FAILED: _exit.UNSUCCESSFUL, End.DENIED: _exit.CREDENTIALS}
 GONE_SECONDS = 15
-"""After how long without a daemon the command that waited beside it goes on by itself."""
+"""How long the daemon must be gone before a waiting command does its work."""
 
 
 async def settle(
@@ -33,7 +33,7 @@ async def settle(
 ) -> int | None:
     """Wait until every job has ended, or got to `wanted`, and return the exit code.
 
-    `again` is the command that takes it up again, where that is not `wait`. `beside` a daemon it returns
+    `again` is the command that resumes it, if not `wait`. `beside` a daemon it returns
     None once that one is gone for good.
     """
     again = again or "orchestrator " + (f"wait {' '.join(names)}" if len(names) <= MOST_NAMES else "watch")
@@ -54,12 +54,12 @@ async def settle(
         app.say(await denied(store, [one.record.account for one in standings]))
     if end is not None:
         return CODES[end]
-    app.say("timed out; the runs continue: orchestrator status")
+    app.say("Timed out; the runs continue: orchestrator status")
     return _exit.TOO_LONG
 
 
 async def denied(store: Store, accounts: Collection[str]) -> str:
-    """Say of those of `accounts` whose credentials do not serve why, and what becomes of what waits."""
+    """Say why credentials of `accounts` are refused, and what becomes of the runs that wait for them."""
     whys = [f"{name}: {plain(why)}" for name, why in (await refusals(store)).items() if name in accounts]
     later = (
         "What waits for this stays recorded: once the key is there, the next `orchestrator up` or "

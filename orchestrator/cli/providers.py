@@ -25,7 +25,7 @@ ACCOUNTS = (
     Column("state", state=True),
     Column("open"),
     Column("every"),
-    Column("next look"),
+    Column("next poll"),
     Column("confirmed"),
     Column("reason", wrap=True),
 )

@@ -99,7 +99,7 @@ def _polls(account: ProviderDocument) -> str:
 
 def _late(account: ProviderDocument) -> str:
     late = int(account.poll_lag or 0)
-    return f"; the next complete look is {late}s overdue" if late and account.state == "stale" else ""
+    return f"; the next complete listing is {late}s overdue" if late and account.state == "stale" else ""
 
 
 def daemon(beat: DaemonDocument | None) -> str:

@@ -1,4 +1,4 @@
-"""Who may ask: host names, tokens, origins and sizes, decided before any route sees a request."""
+"""Which requests are let in, by host name, token, origin and size, before any route sees them."""
 
 import hmac
 import ipaddress
@@ -43,7 +43,7 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}?)\.?(?:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """Why a request goes no further."""
+    """Why a request is refused."""
 
     status: int
     error: str
@@ -57,7 +57,7 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gate:
-    """What is asked of a request at one address; `hosts` is None where any name may lead to it."""
+    """What a request to one address must bring; `hosts` is None where any host name will do."""
 
     hosts: frozenset[str] | None
     token: str | None
@@ -104,7 +104,7 @@ def _only(values: list[str] | None) -> str | None:
 
 
 def _authority(text: str | None) -> tuple[str, str] | None:
-    """Read `host[:port]` as a browser would mean it; None where it is nothing of the kind."""
+    """Read `host[:port]` as a browser does; None for anything else."""
     found = _AUTHORITY.fullmatch((text or "").strip().lower())
     if found is None:
         return None
@@ -128,7 +128,7 @@ def _same_site(given: dict[str, list[str]], host: tuple[str, str]) -> bool:
 
 
 def guarded(app: App, gate: Gate) -> App:
-    """Put `gate` before an ASGI application, and our headers on all that comes out of either."""
+    """Put `gate` before an ASGI application, and our headers on every answer."""
 
     async def guard(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         begun = False
@@ -159,7 +159,7 @@ def guarded(app: App, gate: Gate) -> App:
 
 
 async def _body(scope: MutableMapping[str, Any], receive: Receive) -> bytes | Refusal:
-    """Read what a request brings, before anything is done for it."""
+    """Read the whole body of a request before anything is done for it."""
     too_large = Refusal(status=413, error=f"a request's body may have at most {BODY_CAP} bytes")
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > BODY_CAP:

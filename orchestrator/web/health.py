@@ -1,4 +1,4 @@
-"""What the daemon tells of itself, and which of its loops make no progress."""
+"""The daemon's health, and which of its loops make no progress."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ class ReadyDocument(Document):
 
 
 class Health(Protocol):
-    """A daemon, as far as it is asked how it is."""
+    """What a daemon reports of its health."""
 
     @property
     def progress(self) -> Mapping[str, datetime]:
-        """When each loop last went round without a failure, or began."""
+        """When each loop last completed a round without a failure, or began."""
 
     @property
     def trouble(self) -> str | None:
@@ -45,7 +45,7 @@ class Health(Protocol):
 
 
 def late_loops(progress: Mapping[str, datetime], hooks: Mapping[str, Hook], now: datetime) -> tuple[str, ...]:
-    """Name the loops that make no progress; one that sends to a hook may wait for its answer besides."""
+    """Name the loops that make no progress; one of a hook may also wait for the receiver's answer."""
     patience = {f"hook {name}": hook.deadline for name, hook in hooks.items()}
     late = (
         name for name, moment in progress.items() if now - moment > LATE + patience.get(name, timedelta())

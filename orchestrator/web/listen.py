@@ -26,7 +26,7 @@ Address = tuple[socket.AddressFamily, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listener:
-    """A bound socket, who it is reached by, and the token that is asked for."""
+    """A bound socket, who can reach it, and the token that it asks for."""
 
     socket: socket.socket
     host: str
@@ -41,12 +41,12 @@ class Listener:
 
     @property
     def loopback(self) -> bool:
-        """Only this machine reaches it."""
+        """Whether only this machine reaches it."""
         return _loopback(self.socket.getsockname())
 
     @property
     def everywhere(self) -> bool:
-        """It is reached by every name and address of this machine."""
+        """Whether every name and address of this machine reaches it."""
         return _ip(self.socket.getsockname()).is_unspecified
 
 
@@ -99,7 +99,7 @@ def _ip(place: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def _bind(addresses: Sequence[Address], ports: int, listen: str) -> socket.socket:
-    """Bind the first address that this machine has, at the first of so many ports that is free."""
+    """Bind the first of the addresses that this machine has, at its first free port."""
     first = addresses[0][1][1]
     for port in range(first, first + ports):
         for family, (host, _, *rest) in addresses:

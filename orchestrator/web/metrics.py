@@ -36,7 +36,7 @@ def written(runs: Samples, status: StatusDocument) -> bytes:
     stale: Samples = {(name,): float(one.state == "stale") for name, one in accounts.items()}
     families = (
         _family("runs", "Runs by status.", ("provider", "status"), runs),
-        _family("poll_lag_seconds", "How late the next complete look is.", ("provider",), lags),
+        _family("poll_lag_seconds", "How late the next complete listing is.", ("provider",), lags),
         _family("provider_paused", "1 where the credential is refused.", ("provider",), paused),
         _family("provider_stale", "1 where what is known of it is out of date.", ("provider",), stale),
         _family("deliveries_waiting", "Deliveries that are not settled.", ("hook",), waiting),

@@ -1,4 +1,4 @@
-"""uvicorn inside the daemon's task group: it heeds no signal, and ends when it is cancelled."""
+"""uvicorn inside the daemon's task group: it ignores signals, and ends when it is cancelled."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from orchestrator.web.listen import BACKLOG, Listener
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.web")
 
 CONNECTIONS: Final = 200
-"""How many there may be at once, so that they never use up the files that the daemon itself needs."""
+"""How many there may be at once, so that the daemon never runs out of file descriptors."""
 PATIENCE_SECONDS: Final = 10
 """How long the head of a request may take: from the connection's first moment, or from the last answer."""
 END_SECONDS: Final = 1
@@ -27,7 +27,7 @@ class _Protocol(H11Protocol):
     """One connection."""
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection; where there are too many, one that has nothing to be answered gives way."""
+        """Take a connection; if there are too many, close the oldest that waits for no answer."""
         super().connection_made(transport)
         self.waits_since = self.loop.time()
         if len(self.connections) > CONNECTIONS:
@@ -41,11 +41,11 @@ class _Protocol(H11Protocol):
 
     @property
     def waits(self) -> bool:
-        """No whole request is here that still has to be answered."""
+        """Whether no complete request waits for an answer."""
         return self.cycle is None or self.cycle.more_body or self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; unlike the original, only the end of a head stops the clock, not any byte of it."""
+        """Take bytes; unlike in uvicorn, only a complete head stops the clock, not any byte of it."""
         self.conn.receive_data(data)
         self.handle_events()
 
@@ -55,7 +55,7 @@ class _Protocol(H11Protocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP in the form of every other answer."""
+        """Answer a request that is not HTTP in the form of every other answer."""
         body = b'{"error":"invalid HTTP request","hint":null}'
         headers = [*HEADERS, ("content-type", "application/json"), ("content-length", str(len(body)))]
         answer = h11.Response(status_code=400, headers=[*headers, ("connection", "close")], reason=b"")
@@ -74,7 +74,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(app: App, listener: Listener, *, patience: int = PATIENCE_SECONDS) -> None:
-    """Answer on `listener` until cancelled; what is under way then still gets its answer."""
+    """Answer on `listener` until cancelled; requests under way then still get their answers."""
     config = uvicorn.Config(
         app,
         http=_Protocol,

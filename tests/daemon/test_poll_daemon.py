@@ -41,7 +41,7 @@ def test_the_interval_and_the_next_look_are_shown(place: Place) -> None:
     assert "cartesia: polled every 1h, next in 5" in place("status").err
     assert ", at least every 1h" in place("why", "voice").out
     listed = place("providers").out
-    assert "NEXT LOOK" in listed
+    assert "NEXT POLL" in listed
     assert "1h" in listed
 
 

@@ -148,10 +148,9 @@ class Http:
         answer: Answer | None = None
         try:
             wanted = await anext(flow)
-            while True:
+            # Once a change has been answered, nothing more is sent for it, whatever the auth asks for.
+            while answer is None or not call.changes:
                 if wanted is request:
-                    if answer is not None and call.changes:
-                        break  # a refused change is never sent a second time
                     self.check_may_leave(call)
                     answer = await self._exchange(request, call)
                     wanted = await flow.asend(httpx.Response(answer.status, request=request))
@@ -215,8 +214,8 @@ class Http:
         if not 300 <= code < 400:
             found, name = self._said(answer)
         kind = of_create(code) if call.creating else of_read(code, endpoint=call.endpoint)
-        if call.creating and name is not None:
-            kind = self._refusals.get(name, kind)
+        if call.creating and name is not None and kind is not Unclear:
+            kind = self._refusals.get(name, kind)  # a name may take a proof back, but never gives one
         wait = retry_after(answer.headers)
         if kind is Throttled:
             wait = max(wait or 0.0, LEAST_THROTTLE if call.creating else 1.0)

@@ -96,7 +96,10 @@ class Provider(ABC):
     upload_origins: ClassVar[tuple[str, ...]] = ()
     """Other origins that files may be uploaded to, such as `https://*.r2.cloudflarestorage.com`."""
     refusals: ClassVar[Mapping[str, type[ProviderError]]] = {}
-    """What an error of this name means for a create, where its status code would be misleading."""
+    """What an error of this name means for a create, where its status code would be misleading.
+
+    It refines codes that prove that nothing was made; after any other code the create stays in doubt.
+    """
     Options: ClassVar[type[AccountOptions]] = AccountOptions
     Spec: ClassVar[type[Spec]]
     identity_fields: ClassVar[tuple[str, ...]] = ()

@@ -112,6 +112,7 @@ async def test_a_next_page_elsewhere_is_not_followed(link: str, tmp_path: Path) 
         (reply(400, b"{}", {"x-amzn-ErrorType": "ValidationException"}), Rejected),
         (reply(400, b'{"error": {"code": 400, "status": "INVALID_ARGUMENT"}}'), Rejected),
         (reply(409, b'{"error": {"code": 409, "status": "ABORTED"}}'), Unclear),
+        (reply(500, b"{}", {"x-amzn-ErrorType": "ThrottlingException"}), Unclear),
     ],
 )
 async def test_a_refusal_is_judged_by_its_name(

@@ -367,22 +367,32 @@ async def test_what_may_leave_no_more_is_not_sent() -> None:
 
 
 class Again(httpx.Auth):
-    """Makes the request a second time where it is refused."""
+    """Where a request is refused, asks elsewhere for another token, and makes it a second time."""
+
+    def __init__(self, tokens: str) -> None:
+        self._tokens = tokens
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         response = yield request
-        if response.status_code == 401:
+        if response.status_code >= 400:
+            yield httpx.Request("POST", self._tokens)
             yield request
 
 
 async def test_no_auth_sends_twice_what_changes_something() -> None:
-    async with canned(reply(401)) as server:
-        client = Http(server.url, Again(), Limiter(1000))
-        for method, times in (("POST", 1), ("DELETE", 1), ("GET", 2)):
-            server.requests.clear()
-            with pytest.raises(Denied):
-                await client.call(method, "/x", creating=method == "POST")
-            assert len(server.requests) == times
+    async with canned(reply(401)) as server, canned(b"") as tokens:
+        client = Http(server.url, Again(tokens.url), Limiter(1000))
+        for code, expected in ((401, Denied), (500, Unclear)):
+            server.answer = reply(code)
+            with pytest.raises(expected):
+                await client.call("POST", "/x", json={}, creating=True)
+        with pytest.raises(Transient):
+            await client.call("DELETE", "/x")
+        assert (len(server.requests), tokens.requests) == (3, [])
+        tokens.answer = reply()
+        with pytest.raises(Transient):
+            await client.call("GET", "/x")
+        assert len(server.requests) == 5
         await client.close()
 
 

@@ -22,11 +22,11 @@ from orchestrator.net.retry_after import retry_after
 from orchestrator.providers._read import error_text, parse
 
 EARLY: Final = timedelta(minutes=2)
-"""How long before it expires a token is renewed, since a request can take a while."""
+"""How long before it expires a token is renewed, since a request can take a while; at most half its life."""
 SHORT: Final = timedelta(minutes=5)
 """The lifetime of a token whose answer does not say how long it lasts."""
-HELD: Final = 4
-"""How many tokens stay registered for redaction; older ones have long expired."""
+HIDDEN: Final = timedelta(days=1)
+"""How long an expired token stays registered for redaction: a year of them would make every search slow."""
 
 
 class Headers(httpx.Auth):
@@ -67,9 +67,10 @@ class Signature(httpx.Auth):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Token:
-    """An access token and when it expires."""
+    """An access token, when to renew it and when it expires."""
 
     secret: Secret
+    renew_at: datetime
     ends_at: datetime
 
 
@@ -84,23 +85,23 @@ class AccessToken(httpx.Auth):
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _token: Token | None = None
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
-    _held: deque[Secret] = field(default_factory=deque)
+    _hidden: deque[Token] = field(default_factory=deque)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Add the token, after fetching one if there is none or it expires soon."""
         async with self._lock:
-            if self._token is None or self.clock() >= self._token.ends_at - EARLY:
+            if self._token is None or self.clock() >= self._token.renew_at:
                 response = yield self.ask()
-                self._token = self._hold(granted(response, self.clock()))
+                self._token = granted(response, self.clock())
+                self._hide(self._token)
             token = self._token
         request.headers["Authorization"] = f"Bearer {token.secret.reveal()}"
         yield request
 
-    def _hold(self, token: Token) -> Token:
-        self._held.append(token.secret)
-        if len(self._held) > HELD:
-            self._held.popleft().retire()
-        return token
+    def _hide(self, token: Token) -> None:
+        self._hidden.append(token)
+        while self._hidden[0].ends_at < self.clock() - HIDDEN:
+            self._hidden.popleft().secret.retire()
 
 
 def granted(response: httpx.Response, now: datetime) -> Token:
@@ -118,12 +119,10 @@ def granted(response: httpx.Response, now: datetime) -> Token:
         raise kind(message, code=response.status_code, retry_after=retry_after(response.headers))
     match payload:
         case {"access_token": str(value), **rest} if value.isascii() and value.isprintable() and value:
-            seconds = rest.get("expires_in", 300)
-            lasts = (
-                float(seconds)
-                if isinstance(seconds, int | float | str) and str(seconds).isdecimal()
-                else 300.0
-            )
-            return Token(secret=Secret(value), ends_at=now + timedelta(seconds=min(lasts, 86400.0)))
+            seconds = str(rest.get("expires_in", ""))
+            known = seconds.isascii() and seconds.isdecimal()
+            lasts = timedelta(seconds=int(seconds[:6])) if known else SHORT
+            renew_at = now + max(lasts - EARLY, lasts / 2)
+            return Token(secret=Secret(value), renew_at=renew_at, ends_at=now + lasts)
         case _:
             raise NotSent("no access token: the answer contains none")

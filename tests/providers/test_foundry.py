@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from orchestrator.config.secret import Secret
@@ -27,7 +28,7 @@ from orchestrator.net.redaction import redact
 from orchestrator.providers._http import Http
 from orchestrator.providers._limit import Limiter
 from orchestrator.providers._upload import opened, put
-from orchestrator.providers.auth import EARLY, HELD, Bearer
+from orchestrator.providers.auth import EARLY, HIDDEN, Bearer, granted
 from orchestrator.providers.base import SecretResolver
 from orchestrator.providers.paging import pages
 from orchestrator.providers.registry import open_provider
@@ -168,11 +169,21 @@ async def test_a_token_is_fetched_once_renewed_before_it_ends_and_hidden(
         await provider.create(await provider.request(run()))
         assert len(server.requests) == 2
         assert redact("saw minted-canary-0001 and minted-canary-0002") == "saw *** and ***"
-        for _ in range(HELD):
-            TokenFoundry.now[0] += timedelta(minutes=10)
-            await provider.list()
-        # What ended long ago opens nothing, and a year of them would make every look-up slow.
-        assert redact("minted-canary-0001 minted-canary-0006") == "minted-canary-0001 ***"
+        TokenFoundry.now[0] += HIDDEN + timedelta(minutes=9)
+        await provider.list()
+        shown = "minted-canary-0001 minted-canary-0002 minted-canary-0003"
+        assert redact(shown) == "minted-canary-0001 *** ***"
+
+
+@pytest.mark.parametrize(
+    ("told", "renewed", "ends"),
+    [(3600, 3480, 3600), ("3600", 3480, 3600), (60, 30, 60), (0, 0, 0), (None, 180, 300), (-1, 180, 300)],
+)
+def test_a_token_is_renewed_early_but_not_at_once(told: object, renewed: int, ends: int) -> None:
+    answer = httpx.Response(200, json={"access_token": "t-canary-0001", "expires_in": told})
+    token = granted(answer, START)
+    assert token.renew_at == START + timedelta(seconds=renewed)
+    assert token.ends_at == START + timedelta(seconds=ends)
 
 
 async def test_a_refused_token_sends_no_create_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator, Collection, Container, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Final
 
@@ -63,21 +63,16 @@ async def put(
     are refused as for webhooks, unless the provider itself is on this machine.
     """
     place = _allowed(url, allowed)
-    host, seconds = host_of(place), http.upload_deadline
+    seconds = http.upload_deadline
     call = Call(
-        name=f"PUT to {host}",
+        name=f"PUT to {host_of(place)}",
         expect=expect,
         ends=anyio.current_time() + seconds,
         connect=min(CONNECT_SECONDS, seconds / 4),
         changes=True,
         alone=True,
     )
-    local = is_loopback(httpx.URL(http.base).host)
-    try:
-        with anyio.fail_after(call.connect):
-            addresses = await checked(host, port_of(place), lookup, private=local)
-    except (Unreachable, TimeoutError) as error:
-        raise NotSent(f"{call.name} was not sent: {error or 'its address was not found in time'}") from error
+    addresses = await _addresses(place, http, call)
     size = os.fstat(file.fileno()).st_size
     sent = {
         "Content-Type": "application/octet-stream",
@@ -94,6 +89,17 @@ async def put(
         raise Transient(error.message, code=error.code, retry_after=error.retry_after) from error
     finally:
         await connections.aclose()
+
+
+async def _addresses(place: httpx.URL, http: Http, call: Call) -> Sequence[str]:
+    local = is_loopback(httpx.URL(http.base).host)
+    try:
+        with anyio.fail_after(call.connect):
+            return await checked(host_of(place), port_of(place), lookup, private=local)
+    except Unreachable as error:
+        raise NotSent(f"{call.name} was not sent: {error}") from error
+    except TimeoutError as error:
+        raise NotSent(f"{call.name} was not sent: its address was not found in time") from error
 
 
 def _allowed(url: str, allowed: Collection[str]) -> httpx.URL:

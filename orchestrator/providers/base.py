@@ -82,6 +82,12 @@ class Dataset:
     status: str | None = None
 
 
+class KeyOptions(AccountOptions):
+    """`[providers.NAME]` of a provider with one API key."""
+
+    api_key: SecretRef | None = None
+
+
 class Provider(ABC):
     """One provider's API for one account; a driver needs `create` and `list`, other calls are optional."""
 

@@ -5,13 +5,12 @@ from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
-from orchestrator.config.manifest import AccountOptions, Spec
-from orchestrator.config.secret import SecretRef
+from orchestrator.config.manifest import Spec
 from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Snapshot, Status
 from orchestrator.errors import Misread, Missing
 from orchestrator.providers._read import after_create, record, records, remote_id, segment, text, word
-from orchestrator.providers.base import Dataset, Fact, Facts, Page, Provider, asked_for, marked
+from orchestrator.providers.base import Dataset, Fact, Facts, KeyOptions, Page, Provider, asked_for, marked
 from orchestrator.providers.paging import PAGE_CAP
 from orchestrator.providers.request import Request
 
@@ -19,12 +18,6 @@ VERSION: Final = "2026-03-01"
 _LIMIT: Final = 100
 _BASE: Final = "sonic-3-2026-01-12"
 _BASE_SOURCE: Final = "https://docs.cartesia.ai/changelog/2026"
-
-
-class CartesiaOptions(AccountOptions):
-    """`[providers.NAME]` of Cartesia."""
-
-    api_key: SecretRef | None = None
 
 
 class CartesiaSpec(Spec):
@@ -41,7 +34,7 @@ class CartesiaSpec(Spec):
 
 
 class Cartesia(Provider):
-    """One POST queues the training, which costs; no cancel, no dates, no promised order of lists."""
+    """Creating queues the training, which costs. It cannot be cancelled; listings have no dates or order."""
 
     kind = "cartesia"
     title = "Cartesia"
@@ -49,7 +42,7 @@ class Cartesia(Provider):
     docs = "https://docs.cartesia.ai/api-reference/fine-tunes/create"
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("CARTESIA_API_KEY",)}
     headers: ClassVar[Mapping[str, str]] = {"Cartesia-Version": VERSION}
-    Options = CartesiaOptions
+    Options = KeyOptions
     Spec = CartesiaSpec
     identity_fields = ("language", "model_id", "dataset")
     status_map: ClassVar[Mapping[str, Status]] = {

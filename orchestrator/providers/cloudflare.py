@@ -61,7 +61,7 @@ class CloudflareSpec(Spec):
 
 
 class Cloudflare(Provider):
-    """A free record, then two uploads; it is ready when both were taken."""
+    """Creating makes a free record; it is ready once both files are uploaded."""
 
     kind = "cloudflare"
     title = "Cloudflare Workers AI"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from orchestrator.config.manifest import AccountOptions, Spec, Table
+from orchestrator.config.manifest import Spec, Table
 from orchestrator.config.secret import SecretRef
 from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Snapshot, Status
@@ -26,19 +26,23 @@ from orchestrator.providers._read import (
     text,
     word,
 )
-from orchestrator.providers.base import Dataset, Fact, Facts, Lifecycle, Page, Provider, asked_for, marked
+from orchestrator.providers.base import (
+    Dataset,
+    Fact,
+    Facts,
+    KeyOptions,
+    Lifecycle,
+    Page,
+    Provider,
+    asked_for,
+    marked,
+)
 from orchestrator.providers.paging import PAGE_CAP
 from orchestrator.providers.request import Request
 
 _PATH: Final = "/v1/finetuning/finetuned-models"
 _SIZE: Final = 100
 _ENDED: Final = "https://docs.cohere.com/changelog/2025-09-15-major-command-deprecations"
-
-
-class CohereOptions(AccountOptions):
-    """`[providers.NAME]` of Cohere."""
-
-    api_key: SecretRef | None = None
 
 
 class BaseModel(Table):
@@ -107,7 +111,7 @@ class CohereSpec(Spec):
 
 
 class Cohere(Provider):
-    """One POST queues the training; no cancel, deleting is the only way to abandon a model."""
+    """Creating queues the training; it cannot be cancelled, only deleted."""
 
     kind = "cohere"
     title = "Cohere"
@@ -116,7 +120,7 @@ class Cohere(Provider):
     # In the order in which its SDK looks for them.
     credentials: ClassVar[Mapping[str, tuple[str, ...]]] = {"api_key": ("CO_API_KEY", "COHERE_API_KEY")}
     headers: ClassVar[Mapping[str, str]] = {"X-Client-Name": "orchestrator"}
-    Options = CohereOptions
+    Options = KeyOptions
     Spec = CohereSpec
     identity_fields = ("settings.dataset_id", "settings.base_model.base_type")
     # Without STATUS_UNSPECIFIED on purpose: it means nothing.

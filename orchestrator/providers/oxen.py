@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from orchestrator.config.manifest import AccountOptions, Spec, Table
-from orchestrator.config.secret import SecretRef
+from orchestrator.config.manifest import Spec, Table
 from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.core.text import clean
@@ -28,7 +27,7 @@ from orchestrator.providers._read import (
     segment,
     word,
 )
-from orchestrator.providers.base import Fact, Facts, Page, Provider, asked_for
+from orchestrator.providers.base import Fact, Facts, KeyOptions, Page, Provider, asked_for
 from orchestrator.providers.request import Request
 
 _SIZE: Final = 100
@@ -42,10 +41,9 @@ _DEFAULTS: Final[Mapping[str, Any]] = {"use_lora": True}
 _DOCS = "https://docs.oxen.ai/fine-tuning-api"
 
 
-class OxenOptions(AccountOptions):
+class OxenOptions(KeyOptions):
     """`[providers.NAME]` of Oxen: one account is one repository."""
 
-    api_key: SecretRef | None = None
     namespace: str = Field(pattern=_PART)
     repo: str = Field(pattern=_PART)
 
@@ -102,7 +100,7 @@ class OxenSpec(Spec):
 
 
 class Oxen(Provider):
-    """A draft, then `run`; the job can be stopped."""
+    """Creating makes a draft, and the step `run` starts it; the job can be stopped."""
 
     kind = "oxen"
     title = "Oxen.ai"

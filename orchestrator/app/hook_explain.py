@@ -8,7 +8,7 @@ from orchestrator.app.documents import Document, Whole
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.delivery import Delivery, DeliveryState, Route, refusal
 from orchestrator.core.event import Event, EventType
-from orchestrator.core.receiver import Hearing
+from orchestrator.core.receiver import HookHealth
 from orchestrator.errors import UnknownName
 from orchestrator.store.commit import Routing
 from orchestrator.store.replay import Told
@@ -73,7 +73,7 @@ async def explain(store: Store, manifest: Manifest, job: str) -> AudienceDocumen
         raise UnknownName(message, job, manifest.jobs, hint=f"declared: {known}")
     deliveries = await store.outbox.log(job=job)
     sent = {(one.event_id, one.hook): one for one in deliveries}
-    hearings = {one.hearing.name: one.hearing for one in await store.hearings.all()}
+    healths = {one.health.name: one.health for one in await store.hooks.all()}
     names = declared.policy.hooks if declared else (told[-1].named if told else ())
     routes = dict(routing.hooks) | {
         one.hook: Route(name=one.hook) for one in deliveries if one.hook not in routing.hooks
@@ -82,7 +82,7 @@ async def explain(store: Store, manifest: Manifest, job: str) -> AudienceDocumen
     return AudienceDocument(
         job=job,
         hooks=tuple(
-            _outlook(route, job, account, names, hearings.get(name))
+            _outlook(route, job, account, names, healths.get(name))
             for name, route in routes.items()
             if name in routing.hooks
         ),
@@ -90,7 +90,9 @@ async def explain(store: Store, manifest: Manifest, job: str) -> AudienceDocumen
     )
 
 
-def _outlook(route: Route, job: str, account: str, names: Sequence[str], hearing: Hearing | None) -> Outlook:
+def _outlook(
+    route: Route, job: str, account: str, names: Sequence[str], health: HookHealth | None
+) -> Outlook:
     sample = Event(type=EventType.RUNNING, timestamp=_ANY, project="", account=account, job=job)
     whole = replace(route, events=tuple(EventType))
     reason = _unnamed(route.name, names) or refusal(whole, sample, current=True)
@@ -99,7 +101,7 @@ def _outlook(route: Route, job: str, account: str, names: Sequence[str], hearing
         hears=() if reason else tuple(event for event in JOB_EVENTS if event in route.events),
         reason=reason,
         for_=route.lasts.total_seconds() or None,
-        off=hearing.off if hearing else None,
+        off=health.off if health else None,
     )
 
 

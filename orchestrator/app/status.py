@@ -20,7 +20,7 @@ from orchestrator.core.run import Reason, Run, Status
 from orchestrator.errors import UnknownName, UsageError
 from orchestrator.store.accounts import Account
 from orchestrator.store.daemons import Beat
-from orchestrator.store.hearing import HookStanding
+from orchestrator.store.hooks import HookStanding
 from orchestrator.store.store import Store
 from orchestrator.store.views import Standing
 
@@ -130,31 +130,31 @@ def _state(account: Account, interval: timedelta, now: datetime) -> Literal["ok"
 
 async def hooks(store: Store) -> tuple[HookDocument, ...]:
     """Return every hook that is declared, or that something still waits for."""
-    return tuple(_hook(one) for one in await store.hearings.all())
+    return tuple(_hook(one) for one in await store.hooks.all())
 
 
 def _hook(standing: HookStanding) -> HookDocument:
     """Return one hook; `reason` says why it hears nothing, or what its receiver last answered."""
-    hearing = standing.hearing
+    health = standing.health
     return HookDocument(
-        hook=hearing.name,
+        hook=health.name,
         state=_hook_state(standing),
-        reason=hearing.off or hearing.unfit or hearing.answer,
+        reason=health.off or health.unfit or health.answer,
         waiting=standing.waiting,
-        failing_since=hearing.failing_since,
+        failing_since=health.failing_since,
         rests_until=standing.rests_until,
     )
 
 
 def _hook_state(standing: HookStanding) -> HookState:
-    hearing = standing.hearing
+    health = standing.health
     states: dict[HookState, bool] = {
-        "gone": not hearing.declared,
-        "off": hearing.off is not None,
-        "unfit": hearing.unfit is not None,
-        "refused": hearing.flagged,
+        "gone": not health.declared,
+        "off": health.off is not None,
+        "unfit": health.unfit is not None,
+        "refused": health.flagged,
         "resting": standing.rests_until is not None,
-        "failing": hearing.failing_since is not None,
+        "failing": health.failing_since is not None,
     }
     return next((state for state, holds in states.items() if holds), "ok")
 

@@ -89,7 +89,7 @@ def drop(app: App, *, hook: str, yes: bool) -> int:
 
     async def work() -> int:
         async with app.store(app.settings()) as store:
-            waiting = {one.hearing.name: one.waiting for one in await store.hearings.all()}
+            waiting = {one.health.name: one.waiting for one in await store.hooks.all()}
             if not waiting.get(hook):
                 meant = None if hook in waiting else near(hook, waiting)
                 app.say(f"Nothing waits for {hook}" + (f", {meant}" if meant else "."))

@@ -59,11 +59,11 @@ class Delivery:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
-    """A claimed delivery and how its attempt went; `draw` is a number from 0 to 1, for jitter."""
+    """A claimed delivery and how its attempt went; `jitter` is a number from 0 to 1."""
 
     delivery: Delivery
     attempt: Attempt
-    draw: float = 0.0
+    jitter: float = 0.0
     table: str = ""
     """The digest of the hook's table when it was claimed, where that is known."""
 
@@ -152,21 +152,21 @@ def stamp(moment: datetime | None) -> str | None:
 
 
 def next_try(
-    attempts: int, now: datetime, *, draw: float, retry_after: float | None = None
+    attempts: int, now: datetime, *, jitter: float, retry_after: float | None = None
 ) -> datetime | None:
     """Say when to try again after `attempts` failures, or None when the schedule has run out.
 
-    `draw` is a number from 0 to 1; `retry_after` (seconds) is a lower limit, at most 24 hours.
+    `jitter` is a number from 0 to 1; `retry_after` (seconds) is a lower limit, at most 24 hours.
     """
     if attempts >= len(SCHEDULE):
         return None
-    wait = SCHEDULE[attempts] * (0.5 + draw / 2)
+    wait = SCHEDULE[attempts] * (0.5 + jitter / 2)
     if retry_after is not None:
         wait = max(wait, timedelta(seconds=min(retry_after, LONGEST_WAIT.total_seconds())))
     return now + wait
 
 
-def settled(delivery: Delivery, attempt: Attempt, now: datetime, *, draw: float) -> Delivery:
+def settled(delivery: Delivery, attempt: Attempt, now: datetime, *, jitter: float) -> Delivery:
     """Return `delivery` as it is after `attempt`: delivered, due again, or dead."""
     if attempt.unsent:
         return replace(delivery, owner=None, lease_until=None)
@@ -182,9 +182,9 @@ def settled(delivery: Delivery, attempt: Attempt, now: datetime, *, draw: float)
         )
     if attempt.stale:
         # The table in force now has all of its attempts before it.
-        return replace(done, attempts=1, due_at=next_try(1, now, draw=draw))
+        return replace(done, attempts=1, due_at=next_try(1, now, jitter=jitter))
     attempts = delivery.attempts + (0 if attempt.later else 1)
-    due = next_try(max(attempts, 1), now, draw=draw, retry_after=attempt.retry_after)
+    due = next_try(max(attempts, 1), now, jitter=jitter, retry_after=attempt.retry_after)
     if due is None or attempt.gone:
         return replace(done, state=DeliveryState.DEAD, attempts=attempts, due_at=None, settled_at=now)
     return replace(done, attempts=attempts, due_at=due)

@@ -35,7 +35,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Hearing:
+class HookHealth:
     """How one hook stands, as far as its attempts and its table tell."""
 
     name: str
@@ -73,23 +73,23 @@ class Breaker:
         return self.open_until is not None and self.open_until > now
 
 
-def heard(hearing: Hearing, attempt: Attempt, now: datetime) -> Hearing:
+def heard(health: HookHealth, attempt: Attempt, now: datetime) -> HookHealth:
     """Return how a hook stands after `attempt`."""
     if attempt.later or attempt.unsent or attempt.stale:
-        return hearing
+        return health
     if attempt.taken:
-        return replace(hearing, failing_since=None, refusals=0, code=None, answer=None, unfit=None)
-    since = hearing.failing_since or now
+        return replace(health, failing_since=None, refusals=0, code=None, answer=None, unfit=None)
+    since = health.failing_since or now
     refused = attempt.code is not None and 400 <= attempt.code < 500 and not attempt.down
-    again = hearing.refusals if attempt.code == hearing.code else 0
+    again = health.refusals if attempt.code == health.code else 0
     failed = replace(
-        hearing,
+        health,
         failing_since=since,
         refusals=again + 1 if refused else 0,
         code=attempt.code,
         answer=attempt.text,
     )
-    if hearing.off is not None:
+    if health.off is not None:
         return failed
     if attempt.gone:
         return replace(failed, off=f"the receiver asked for no more deliveries: {attempt.text}", off_at=now)

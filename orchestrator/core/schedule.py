@@ -36,16 +36,16 @@ def back_off(
     failures: int,
     now: datetime,
     *,
-    draw: float,
+    jitter: float,
     retry_after: float | None = None,
     least: timedelta = FIRST_BACKOFF,
 ) -> datetime:
     """Say when to ask an account again after `failures` failures in a row (1 or more).
 
-    `draw` is a number from 0 to 1; `retry_after` (seconds) is a lower limit, at most a day.
+    `jitter` is a number from 0 to 1; `retry_after` (seconds) is a lower limit, at most a day.
     """
     full = min(least * float(2 ** min(max(failures - 1, 0), 16)), LONGEST_BACKOFF)
-    ours, theirs = now + full * (0.5 + draw / 2), asked_until(now, retry_after)
+    ours, theirs = now + full * (0.5 + jitter / 2), asked_until(now, retry_after)
     return ours if theirs is None else max(ours, theirs)
 
 
@@ -61,6 +61,6 @@ def asked_until(now: datetime, retry_after: float | None) -> datetime | None:
     return now + timedelta(seconds=min(retry_after, LONGEST_ASKED.total_seconds()))
 
 
-def next_poll(now: datetime, interval: timedelta, *, draw: float) -> datetime:
+def next_poll(now: datetime, interval: timedelta, *, jitter: float) -> datetime:
     """Say when to poll an account next: its interval is the longest gap, jitter only shortens it."""
-    return now + interval * (0.9 + draw / 10)
+    return now + interval * (0.9 + jitter / 10)

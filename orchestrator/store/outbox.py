@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from orchestrator.core.delivery import Delivery, DeliveryState, Finished, settled
 from orchestrator.core.event import EventType
-from orchestrator.core.receiver import OPENS_AT, Breaker, Hearing, heard, rested
+from orchestrator.core.receiver import OPENS_AT, Breaker, HookHealth, heard, rested
 from orchestrator.store.claim import Claim
 from orchestrator.store.database import Database, Tx
-from orchestrator.store.hearing import lock_gate, read_gate, write_breaker, write_hearing
+from orchestrator.store.hooks import lock_gate, read_gate, write_breaker, write_health
 from orchestrator.store.lease import Leases
 from orchestrator.store.rows import PENDING, to_delivery
 from orchestrator.store.tables import accounts, deliveries, events, hooks, runs
@@ -22,15 +22,15 @@ LOOKED_AT: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
+class Batch:
     """What one transaction brought: claims, and how the hook stands after what was settled."""
 
     claimed: Sequence[Delivery] = ()
     settled: Sequence[Delivery] = ()
     lost: int = 0
     """How many settlements came too late, since another worker has the delivery by now."""
-    before: Hearing | None = None
-    after: Hearing | None = None
+    before: HookHealth | None = None
+    after: HookHealth | None = None
     patience: int = OPENS_AT
     """How many troubles in a row it takes until the origin rests; 0 where it does, or the hook is off."""
     eased: bool = False
@@ -45,18 +45,18 @@ class Outbox:
         self._project = project
         self._leases = leases
 
-    async def turn(
+    async def next_batch(
         self, hook: str, origin: str, finished: Sequence[Finished] = (), *, most: int, probe: timedelta
-    ) -> Turn:
+    ) -> Batch:
         """Settle what is finished and claim what is due of `hook`, in one transaction.
 
         Of each job only the oldest that is not settled is claimed; nothing of a hook that is switched off
         or whose origin rests. `probe` is how long the one attempt may take that tries a resting origin.
         """
         if not finished and (most < 1 or not await self._any(hook)):
-            return Turn()
+            return Batch()
 
-        def work(tx: Tx, taken: list[Claim]) -> Turn:
+        def work(tx: Tx, taken: list[Claim]) -> Batch:
             if finished:
                 lock_gate(tx, self._project, hook, origin)
             before, breaker = read_gate(tx, self._project, hook, origin)
@@ -65,17 +65,17 @@ class Outbox:
             for one in counted:
                 after = heard(after, one.attempt, tx.now)
                 then = rested(then, one.attempt, tx.now)
-            done = [settled(one.delivery, one.attempt, tx.now, draw=one.draw) for one in counted]
+            done = [settled(one.delivery, one.attempt, tx.now, jitter=one.jitter) for one in counted]
             written = self._settle(tx, done)
             if after != before:
-                write_hearing(tx, self._project, after)
+                write_health(tx, self._project, after)
             if then != breaker:
                 write_breaker(tx, self._project, origin, then)
             shut = after.off is not None or then.rests(tx.now)
             claimed: Sequence[Delivery] = ()
             if not shut:
                 claimed = self._claim(tx, hook, origin, then, taken, most=most, probe=probe)
-            return Turn(
+            return Batch(
                 claimed=claimed,
                 settled=done,
                 lost=len(done) - written,
@@ -222,8 +222,8 @@ class Outbox:
         """Return how long it is until a delivery of `hook` may be claimed, None where none will be."""
 
         def work(tx: Tx) -> timedelta | None:
-            hearing, breaker = read_gate(tx, self._project, hook, origin)
-            if hearing.off is not None:
+            health, breaker = read_gate(tx, self._project, hook, origin)
+            if health.off is not None:
                 return None
             found = tx.execute(
                 sa.select(deliveries.c.due_at, deliveries.c.lease_until)

@@ -12,7 +12,7 @@ from orchestrator.core.event import Event
 from orchestrator.core.run import FINAL, Run, Status
 from orchestrator.store.commit import Routing, hearers, make_id, notify
 from orchestrator.store.database import Database, Tx
-from orchestrator.store.hearing import heal, lock_gates
+from orchestrator.store.hooks import heal, lock_gates
 from orchestrator.store.rows import PENDING, delivery_values, to_event, to_run
 from orchestrator.store.tables import deliveries, events, runs
 

@@ -11,7 +11,7 @@ from orchestrator.core.delivery import Delivery, DeliveryState
 from orchestrator.core.event import Event, EventType
 from orchestrator.core.job import Input, OnChange, OnRemove, Policy
 from orchestrator.core.plan import Known, Record
-from orchestrator.core.receiver import Hearing
+from orchestrator.core.receiver import HookHealth
 from orchestrator.core.run import Reason, Run, Status
 
 PENDING: Final = sa.literal(DeliveryState.PENDING.value, literal_execute=True)
@@ -132,11 +132,11 @@ def to_delivery(row: sa.Row[Any]) -> Delivery:
     return Delivery(**values)
 
 
-def hearing_values(hearing: Hearing) -> dict[str, Any]:
+def hook_health_values(health: HookHealth) -> dict[str, Any]:
     """Return every column of a hook but its project."""
-    return {field.name: getattr(hearing, field.name) for field in fields(Hearing)}
+    return {field.name: getattr(health, field.name) for field in fields(HookHealth)}
 
 
-def to_hearing(row: sa.Row[Any]) -> Hearing:
+def to_hook_health(row: sa.Row[Any]) -> HookHealth:
     """Read the columns of a row of `hooks`."""
-    return Hearing(**{field.name: row._mapping[field.name] for field in fields(Hearing)})
+    return HookHealth(**{field.name: row._mapping[field.name] for field in fields(HookHealth)})

@@ -8,13 +8,13 @@ from typing import Self
 import structlog
 
 from orchestrator.store.accounts import Accounts
-from orchestrator.store.agenda import Agendas
 from orchestrator.store.claim import awake
 from orchestrator.store.daemons import Daemons
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.decisions import Decisions
 from orchestrator.store.declared import Declared
-from orchestrator.store.hearing import Hearings
+from orchestrator.store.due_work import DueWorks
+from orchestrator.store.hooks import Hooks
 from orchestrator.store.lease import Leases
 from orchestrator.store.outbox import Outbox
 from orchestrator.store.owner import process_name
@@ -37,11 +37,11 @@ class Store:
         self._clocks = Clocks()
         self.leases = Leases(database, project, self.owner)
         self.declared = Declared(database, project)
-        self.agendas = Agendas(database, project, self.owner)
+        self.due_work = DueWorks(database, project, self.owner)
         self.work = Work(database, project, self.leases)
         self.watch = Watches(database, project)
         self.outbox = Outbox(database, project, self.leases)
-        self.hearings = Hearings(database, project)
+        self.hooks = Hooks(database, project)
         self.replay = Replay(database, project)
         self.accounts = Accounts(database, project, self.leases)
         self.daemons = Daemons(database, project, self.leases)

@@ -21,7 +21,7 @@ REMEMBERED: Final = 200
 
 
 @dataclass(kw_only=True, slots=True)
-class Watch:
+class OpenRuns:
     """What a poll is to see: the last word of each open run by the provider's id, as of `now`."""
 
     now: datetime
@@ -47,21 +47,21 @@ class Watches:
         self._database = database
         self._project = project
 
-    async def open(self, account: str) -> Watch:
+    async def open(self, account: str) -> OpenRuns:
         """Return every run that the provider has open."""
         # Rows would cost three times as much as all else of a quiet look; ids hold no space.
         ids = sa.func.aggregate_strings(runs.c.remote_id, " ")
         kept = (runs.c.provider_status, runs.c.looks)
         statement = sa.select(*kept, ids.label("ids")).group_by(*kept)
 
-        def work(tx: Tx) -> Watch:
+        def work(tx: Tx) -> OpenRuns:
             words: dict[str, str | None] = {}
             missed: set[str] = set()
             for row in tx.execute(statement.where(self._mine(account), OPEN_THERE)):
                 shown = row.ids.split(" ") if row.ids else []
                 words.update(dict.fromkeys(shown, row.provider_status))
                 missed.update(shown if row.looks else ())
-            return Watch(now=tx.now, words=words, missed=frozenset(missed))
+            return OpenRuns(now=tx.now, words=words, missed=frozenset(missed))
 
         return await self._database.read(work)
 

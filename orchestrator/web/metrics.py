@@ -29,7 +29,7 @@ def written(runs: Samples, status: StatusDocument) -> bytes:
     """
     accounts = {one.provider: one for one in status.providers}
     waiting: Samples = {(one.hook,): one.waiting for one in status.hooks}
-    hearing: Samples = {(one.hook,): float(one.state != "off") for one in status.hooks}
+    on: Samples = {(one.hook,): float(one.state != "off") for one in status.hooks}
     late = {name: one.poll_lag for name, one in accounts.items()}
     lags: Samples = {(name,): lag for name, lag in late.items() if lag is not None}
     paused: Samples = {(name,): float(one.state == "paused") for name, one in accounts.items()}
@@ -40,7 +40,7 @@ def written(runs: Samples, status: StatusDocument) -> bytes:
         _family("provider_paused", "1 where the credential is refused.", ("provider",), paused),
         _family("provider_stale", "1 where what is known of it is out of date.", ("provider",), stale),
         _family("deliveries_waiting", "Deliveries that are not settled.", ("hook",), waiting),
-        _family("hook_on", "0 where the hook was switched off.", ("hook",), hearing),
+        _family("hook_on", "0 where the hook was switched off.", ("hook",), on),
         _family("daemon_running", "1 while a daemon is running.", (), _running(status.daemon)),
     )
     registry = CollectorRegistry()

@@ -57,8 +57,8 @@ class AccountWorker:
     store: Store
     routing: Routing
     journal: Journal
-    draw: Callable[[], float]
-    """Gives a number from 0 to 1, for jitter."""
+    jitter: Callable[[], float]
+    """Gives a number from 0 to 1."""
     overdue: Mapping[str, timedelta] = field(default_factory=dict)
     """How long each job may take, for those that say so."""
     stopping: Callable[[], bool] = lambda: False

@@ -54,7 +54,7 @@ async def _steps(worker: AccountWorker, run: Run) -> None:
             await worker.leave(run, partial(finish, status=Status.FAILED, message=error.message))
             return
         except ProviderError as error:
-            await worker.leave(run, partial(_later, error=error, draw=worker.draw()))
+            await worker.leave(run, partial(_later, error=error, jitter=worker.jitter()))
             if isinstance(error, Missing):
                 return  # the next complete listings tell whether it is lost
             raise
@@ -71,8 +71,8 @@ def _done(
     return step_done(run, name, snapshot, now, result=result)
 
 
-def _later(run: Run, now: datetime, *, error: ProviderError, draw: float) -> Transition:
-    due = put_off(back_off(1, now, draw=draw, retry_after=error.retry_after), now)
+def _later(run: Run, now: datetime, *, error: ProviderError, jitter: float) -> Transition:
+    due = put_off(back_off(1, now, jitter=jitter, retry_after=error.retry_after), now)
     return Transition(before=run, run=replace(run, message=error.message, due_at=due)).released()
 
 
@@ -100,7 +100,7 @@ async def _cancel(worker: AccountWorker, run: Run) -> None:
         await worker.leave(run, partial(_asked, message=f"{how} refused: {error.message}"))
         return
     except ProviderError as error:
-        await worker.leave(run, partial(_later, error=error, draw=worker.draw()))
+        await worker.leave(run, partial(_later, error=error, jitter=worker.jitter()))
         raise
     if how == "delete":
         await worker.leave(run, partial(finish, status=Status.CANCELLED, message="deleted at the provider"))

@@ -11,7 +11,7 @@ import structlog
 from orchestrator.core.delivery import Finished
 from orchestrator.errors import HookError, SecretError, StoreError
 from orchestrator.hooks.base import Hook
-from orchestrator.store.hearing import Declared
+from orchestrator.store.hooks import Declared
 from orchestrator.store.store import Store
 from orchestrator.worker.pump import Pump, digest_of, origin_of
 
@@ -26,7 +26,7 @@ class Deliverer:
 
     store: Store
     hooks: Mapping[str, Hook]
-    draw: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
     stopping: Callable[[], bool] = lambda: False
     """Says that nothing new should be begun."""
     _pumps: list[Pump] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Deliverer:
         tables = {
             name: Declared(digest=digest_of(hook), origin=origin_of(hook)) for name, hook in declared.items()
         }
-        for name in await self.store.hearings.declare(tables):
+        for name in await self.store.hooks.declare(tables):
             log.info("hook.changed", hook=name)
 
     async def check(self, *, unfit: bool = False) -> None:
@@ -87,7 +87,7 @@ class Deliverer:
                 log.exception("hook.broken", hook=name)
                 error = HookError(f"the hook broke: {type(found).__name__}")
         try:
-            news = await self.store.hearings.unfit(name, error.message if error else None)
+            news = await self.store.hooks.unfit(name, error.message if error else None)
         except StoreError as trouble:
             log.error("store.failed", loop="check", error=trouble.message, hint=trouble.hint)
             return
@@ -110,7 +110,7 @@ class Deliverer:
             name=name,
             hook=hook,
             owed=self._owed.setdefault(name, []),
-            draw=self.draw,
+            jitter=self.jitter,
             resting=lambda: self._closed or self.stopping() or self.hooks.get(name) is not hook,
             tick=tick,
         )

@@ -17,8 +17,8 @@ from orchestrator.errors import Denied, LeaseLost, Missing, ProviderError, Store
 from orchestrator.hooks.base import Hook
 from orchestrator.hooks.registry import registry as hook_registry
 from orchestrator.hooks.shown import instead_of, log_shown
-from orchestrator.store.agenda import Agenda
 from orchestrator.store.commit import Routing
+from orchestrator.store.due_work import DueWork
 from orchestrator.store.store import Store
 from orchestrator.worker.account import AccountWorker
 from orchestrator.worker.advance import advance
@@ -48,7 +48,7 @@ class Engine:
     """Everything that may be done to `manifest`'s jobs; safe to use from several tasks at once.
 
     `env` is where secrets and credentials are looked up; with dummies in it, hooks that leave this machine
-    tell `show` what they would send, unless `with_hooks`. `draw` gives numbers from 0 to 1 for jitter.
+    tell `show` what they would send, unless `with_hooks`. `jitter` gives numbers from 0 to 1.
     `deadline` is how many seconds an exchange with a provider may take, an upload left out.
     """
 
@@ -59,7 +59,7 @@ class Engine:
         journal: Journal,
         env: Mapping[str, str],
         *,
-        draw: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
         deadline: float | None = None,
         with_hooks: bool = False,
         show: Callable[[str], None] | None = None,
@@ -77,16 +77,16 @@ class Engine:
             store=store,
             journal=journal,
             env=env,
-            draw=draw,
+            jitter=jitter,
             deadline=deadline,
             stopping=lambda: self.stopping,
         )
         self._busy: dict[str, anyio.Lock] = {}
-        self._trouble = Trouble(store=store, draw=draw)
+        self._trouble = Trouble(store=store, jitter=jitter)
         self._changed: set[str] = set()
         """Accounts whose table changed, and that have not been made due since."""
         self.deliverer = Deliverer(
-            store=store, hooks=self._hooks(manifest), draw=draw, stopping=lambda: self.stopping
+            store=store, hooks=self._hooks(manifest), jitter=jitter, stopping=lambda: self.stopping
         )
 
     @property
@@ -140,34 +140,34 @@ class Engine:
             if options is None:
                 await self._workers.close(name)
                 return None  # it left the files; its runs are shown as stale
-            agenda = await self.store.agendas.read(name, max_running=options.max_running)
-            if not any(map(agenda.due, (*_sendable(agenda), agenda.poll))):
-                return agenda.wait
-            settled = await self._go_round(name, self.manifest, agenda)
+            due_work = await self.store.due_work.read(name, max_running=options.max_running)
+            if not any(map(due_work.is_due, (*_sendable(due_work), due_work.poll))):
+                return due_work.wait
+            settled = await self._go_round(name, self.manifest, due_work)
             if settled is None:
-                settled = await self.store.agendas.read(name, max_running=options.max_running)
+                settled = await self.store.due_work.read(name, max_running=options.max_running)
             return settled.wait
 
-    async def _go_round(self, name: str, manifest: Manifest, agenda: Agenda) -> Agenda | None:
+    async def _go_round(self, name: str, manifest: Manifest, due_work: DueWork) -> DueWork | None:
         """Go one round by these files; returns what is left to do where that is known without asking."""
         work = _Work()
         try:
             async with self.store.leases.kept():
-                await self._work(name, manifest, agenda, work)
+                await self._work(name, manifest, due_work, work)
         except ProviderError as error:
             if isinstance(error, Denied):
                 await self._workers.close(name)  # the next try resolves the credentials anew
-            await self._trouble.begins(name, error, agenda, manifest)
+            await self._trouble.begins(name, error, due_work, manifest)
             if self.manifest.accounts.get(name) != manifest.accounts.get(name):
                 await self.store.accounts.reconsider(name)  # its table was mended meanwhile
         except LeaseLost:
             log.info("account.taken_over", account=name)
         else:
-            if work.next_poll is not None and not work.sent and not agenda.paused:
-                return agenda.settled(work.next_poll)
+            if work.next_poll is not None and not work.sent and not due_work.paused:
+                return due_work.settled(work.next_poll)
             if work.next_poll is not None or work.sent:
                 polled = work.next_poll is not None
-                await self._trouble.ends(name, agenda, routing(manifest), polled=polled)
+                await self._trouble.ends(name, due_work, routing(manifest), polled=polled)
         return None
 
     async def send(self, name: str) -> bool:
@@ -179,8 +179,8 @@ class Engine:
 
     async def _may_send(self, name: str) -> bool:
         options = self.manifest.accounts[name]
-        agenda = await self.store.agendas.read(name, max_running=options.max_running)
-        return any(map(agenda.due, _sendable(agenda)))
+        due_work = await self.store.due_work.read(name, max_running=options.max_running)
+        return any(map(due_work.is_due, _sendable(due_work)))
 
     async def read(self, name: str, remote_id: str) -> Snapshot | None:
         """Read one fine-tune of an account, from a listing where it has no other way; None: not there."""
@@ -193,20 +193,20 @@ class Engine:
         listed = await worker.listing()
         return next((item for item in listed if item.remote_id == remote_id), None)
 
-    async def _work(self, name: str, manifest: Manifest, agenda: Agenda, work: _Work) -> None:
+    async def _work(self, name: str, manifest: Manifest, due_work: DueWork, work: _Work) -> None:
         worker = await self._workers.open(name, manifest, routing(manifest))
         worker.between = partial(self._between, worker)
         with worker.round():
-            work.sent = await self._send(worker, agenda)
-            if agenda.due(agenda.poll):
+            work.sent = await self._send(worker, due_work)
+            if due_work.is_due(due_work.poll):
                 work.next_poll = await poll(worker)
                 self._trouble.seen(name)
 
-    async def _send(self, worker: AccountWorker, agenda: Agenda) -> bool:
+    async def _send(self, worker: AccountWorker, due_work: DueWork) -> bool:
         """Do all that is due but polling; says whether there was anything."""
         done = 0
-        for moment, step in zip(_sendable(agenda), (recover, submit, advance), strict=True):
-            if agenda.due(moment):
+        for moment, step in zip(_sendable(due_work), (recover, submit, advance), strict=True):
+            if due_work.is_due(moment):
                 done += await step(worker)
         return done > 0
 
@@ -215,7 +215,7 @@ class Engine:
         self.pulse(worker.name)
         if not self.stopping:
             limit = worker.options.max_running
-            await self._send(worker, await self.store.agendas.read(worker.name, max_running=limit))
+            await self._send(worker, await self.store.due_work.read(worker.name, max_running=limit))
 
     async def worker(self, name: str) -> AccountWorker:
         """Return an account ready to be asked; raises `Denied` where it has no credential."""
@@ -237,6 +237,6 @@ class Engine:
             await self.deliverer.close()
 
 
-def _sendable(agenda: Agenda) -> tuple[datetime | None, ...]:
+def _sendable(due_work: DueWork) -> tuple[datetime | None, ...]:
     """Return when each kind of sending is due, in the order in which they are done."""
-    return (agenda.looks, agenda.sends, agenda.calls)
+    return (due_work.looks, due_work.sends, due_work.calls)

@@ -63,7 +63,7 @@ async def poll(worker: AccountWorker) -> datetime | None:
         await _learn(worker, look)
         await tell_overdue(worker, look.started)
     interval = await _pace(worker, look)
-    due = await _allowed(worker, next_poll(look.started, interval, draw=worker.draw()))
+    due = await _allowed(worker, next_poll(look.started, interval, jitter=worker.jitter()))
     interval = max(interval, due - look.started)
     worker.held = await worker.store.accounts.settle(
         look.account,

@@ -11,10 +11,10 @@ from anyio.abc import TaskGroup
 
 from orchestrator import crashpoint
 from orchestrator.core.delivery import ANSWER_CAP, Delivery, DeliveryState, Finished
-from orchestrator.core.receiver import OPENS_AT, Attempt, Hearing
+from orchestrator.core.receiver import OPENS_AT, Attempt, HookHealth
 from orchestrator.errors import HookError, HookGone, SecretError, StoreError
 from orchestrator.hooks.base import Hook
-from orchestrator.store.outbox import Turn, claim_on
+from orchestrator.store.outbox import Batch, claim_on
 from orchestrator.store.store import Store
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.hooks")
@@ -38,8 +38,8 @@ class Pump:
     hook: Hook
     owed: list[Finished]
     """What has ended and is not settled yet; it outlives this pump."""
-    draw: Callable[[], float]
-    """Gives a number from 0 to 1, for jitter."""
+    jitter: Callable[[], float]
+    """Gives a number from 0 to 1."""
     resting: Callable[[], bool]
     """Says that nothing new may be begun."""
     tick: Callable[[], None]
@@ -58,11 +58,11 @@ class Pump:
                 while True:
                     self._news = anyio.Event()
                     try:
-                        turn = await self._turn()
+                        batch = await self._next_batch()
                     except StoreError as error:
                         trouble = error  # what is under way ends first, and is settled the next time
                         break
-                    self._begin(tasks, turn)
+                    self._begin(tasks, batch)
                     if not self._flying and not self.owed:
                         break
                     await self._rest()
@@ -73,21 +73,21 @@ class Pump:
             raise trouble
         return self._attempts
 
-    async def _turn(self, *, most: int = IN_FLIGHT + AHEAD) -> Turn:
+    async def _next_batch(self, *, most: int = IN_FLIGHT + AHEAD) -> Batch:
         crashpoint.reach("before-deliveries")
         finished = tuple(self.owed)
         most = 0 if self.resting() else most - len(self._flying)
-        turn = await self.store.outbox.turn(
+        batch = await self.store.outbox.next_batch(
             self.name, origin_of(self.hook), finished, most=most, probe=self.hook.deadline + GRACE
         )
         del self.owed[: len(finished)]
-        self._patience = turn.patience
-        _tell(finished, turn)
-        return turn
+        self._patience = batch.patience
+        _tell(finished, batch)
+        return batch
 
-    def _begin(self, tasks: TaskGroup, turn: Turn) -> None:
-        table = turn.after.digest if turn.after is not None else ""
-        for delivery in turn.claimed:
+    def _begin(self, tasks: TaskGroup, batch: Batch) -> None:
+        table = batch.after.digest if batch.after is not None else ""
+        for delivery in batch.claimed:
             self._flying[delivery.id] = delivery
             tasks.start_soon(self._send, delivery, table)
 
@@ -96,13 +96,13 @@ class Pump:
             # What was claimed ahead is given back where the receiver wants no more, or not now.
             back = self.resting() or self._enough()
             attempt = Attempt(unsent=True) if back else await self._attempt(delivery)
-        draw = self.draw()
-        self.owed.append(Finished(delivery=delivery, attempt=attempt, draw=draw, table=table))
+        jitter = self.jitter()
+        self.owed.append(Finished(delivery=delivery, attempt=attempt, jitter=jitter, table=table))
         del self._flying[delivery.id]
         self._news.set()
 
     def _enough(self) -> bool:
-        """Say whether the hook is off or its origin rests, by the last turn and by what ended since."""
+        """Say whether the hook is off or its origin rests, by the last batch and by what ended since."""
         left = self._patience
         for one in self.owed:
             if left < 1 or one.attempt.gone:
@@ -137,7 +137,7 @@ class Pump:
         with anyio.move_on_after(LAST_SETTLE_SECONDS, shield=True):
             try:
                 if self.owed:
-                    await self._turn(most=0)
+                    await self._next_batch(most=0)
             except StoreError as error:
                 log.warning("hook.unsettled", hook=self.name, error=error.message)
             await self.store.leases.release(map(claim_on, self._flying.values()))
@@ -169,8 +169,8 @@ def digest_of(hook: Hook) -> str:
     return hashlib.sha256(table.encode()).hexdigest()
 
 
-def _tell(finished: tuple[Finished, ...], turn: Turn) -> None:
-    for one, after in zip(finished, turn.settled, strict=True):
+def _tell(finished: tuple[Finished, ...], batch: Batch) -> None:
+    for one, after in zip(finished, batch.settled, strict=True):
         if one.attempt.unsent:
             continue
         fields = {"hook": after.hook, "delivery": after.id, "hook_event": after.event, "job": after.job}
@@ -182,13 +182,13 @@ def _tell(finished: tuple[Finished, ...], turn: Turn) -> None:
             word = "hook.dead" if after.state is DeliveryState.DEAD else "hook.failed"
             error = (one.attempt.text or "")[:200]
             log.warning(word, **fields, attempts=after.attempts, error=error)
-    if turn.lost:
-        log.warning("hook.taken_over", hook=finished[0].delivery.hook, deliveries=turn.lost)
-    if turn.before is not None and turn.after is not None:
-        _tell_of_hook(turn.before, turn.after)
+    if batch.lost:
+        log.warning("hook.taken_over", hook=finished[0].delivery.hook, deliveries=batch.lost)
+    if batch.before is not None and batch.after is not None:
+        _tell_of_hook(batch.before, batch.after)
 
 
-def _tell_of_hook(before: Hearing, after: Hearing) -> None:
+def _tell_of_hook(before: HookHealth, after: HookHealth) -> None:
     if before.off is None and after.off is not None:
         hint = f"change its table, or run: orchestrator hooks redeliver --hook {after.name}"
         log.error("hook.off", hook=after.name, reason=after.off, hint=hint)

@@ -117,7 +117,7 @@ async def _resolved(worker: AccountWorker, run: Run) -> Request[Any] | None:
         await worker.leave(run, partial(finish, status=Status.FAILED, message=error.message))
         return None
     except Denied as error:
-        await worker.leave(run, _verdict(error, worker.draw()))
+        await worker.leave(run, _verdict(error, worker.jitter()))
         raise
 
 
@@ -138,7 +138,7 @@ async def _send_once(worker: AccountWorker, run: Run, request: Request[Any], pag
     except Rejected as error:
         await _refused(worker, sending, error)
     except ProviderError as error:
-        verdict = _verdict(error, worker.draw())
+        verdict = _verdict(error, worker.jitter())
         await _stored(lambda: worker.leave(sending, verdict))
         if isinstance(error, Throttled):
             crashpoint.reach("throttled")
@@ -168,7 +168,7 @@ async def _refused(worker: AccountWorker, run: Run, error: Rejected) -> None:
         await worker.leave(run, partial(finish, status=Status.FAILED, message=error.message))
 
 
-def _verdict(error: ProviderError, draw: float) -> Step:
+def _verdict(error: ProviderError, jitter: float) -> Step:
     """Say what an answer to a create means for its run; what is not named here is in doubt."""
 
     def step(run: Run, now: datetime) -> Transition:
@@ -177,7 +177,7 @@ def _verdict(error: ProviderError, draw: float) -> Step:
                 wait = max(timedelta(seconds=error.retry_after or 0), LEAST_THROTTLE)
                 return retreat(run, now, reason=None, message=error.message, due_at=put_off(now + wait, now))
             case NotSent():
-                due = put_off(back_off(1, now, draw=draw, retry_after=error.retry_after), now)
+                due = put_off(back_off(1, now, jitter=jitter, retry_after=error.retry_after), now)
                 return retreat(run, now, reason=None, message=error.message, due_at=due)
             case Denied():
                 return retreat(run, now, reason=Reason.CREDENTIALS, message=error.message, due_at=now)

@@ -11,8 +11,8 @@ from orchestrator.config.manifest import Manifest
 from orchestrator.core.cadence import lag, lags
 from orchestrator.core.schedule import asked_until, back_off
 from orchestrator.errors import Denied, ProviderError
-from orchestrator.store.agenda import Agenda
 from orchestrator.store.commit import Routing
+from orchestrator.store.due_work import DueWork
 from orchestrator.store.store import Store
 from orchestrator.worker.routing import routing
 
@@ -27,27 +27,27 @@ class Trouble:
     """Records that accounts fail, and that they answer again."""
 
     store: Store
-    draw: Callable[[], float]
-    """Gives a number from 0 to 1, for jitter."""
+    jitter: Callable[[], float]
+    """Gives a number from 0 to 1."""
     _lagging: set[str] = field(default_factory=set)
 
-    async def begins(self, name: str, error: ProviderError, agenda: Agenda, manifest: Manifest) -> None:
+    async def begins(self, name: str, error: ProviderError, due_work: DueWork, manifest: Manifest) -> None:
         """Leave an account alone for a while; one whose credentials are refused is paused."""
         if isinstance(error, Denied):
-            await self._pause(name, error, agenda.failures, routing(manifest))
+            await self._pause(name, error, due_work.failures, routing(manifest))
         else:
-            await self._fail(name, error, agenda.failures)
+            await self._fail(name, error, due_work.failures)
         await self._alarm(name, manifest.poll_interval(name))
 
     async def _pause(self, name: str, error: Denied, failures: int, told: Routing) -> None:
         now, wait = await self.store.now(), error.retry_after
-        until = back_off(failures + 1, now, draw=self.draw(), retry_after=wait, least=DENIED_BACKOFF)
+        until = back_off(failures + 1, now, jitter=self.jitter(), retry_after=wait, least=DENIED_BACKOFF)
         if await self.store.accounts.pause(name, error.message, told, until=until):
             log.error("account.paused", account=name, error=error.message, hint=error.hint)
 
     async def _fail(self, name: str, error: ProviderError, failures: int) -> None:
         now, wait = await self.store.now(), error.retry_after
-        until = back_off(failures + 1, now, draw=self.draw(), retry_after=wait)
+        until = back_off(failures + 1, now, jitter=self.jitter(), retry_after=wait)
         await self.store.accounts.fail(name, error.message, until=until, asked=asked_until(now, wait))
         log.warning("account.failed", account=name, error=error.message, failures=failures + 1)
 
@@ -65,10 +65,10 @@ class Trouble:
         """Take note of a complete look at an account."""
         self._lagging.discard(name)
 
-    async def ends(self, name: str, agenda: Agenda, told: Routing, *, polled: bool) -> None:
-        """Take note that an account answers, which failed or was paused when `agenda` was read."""
-        if agenda.paused:
+    async def ends(self, name: str, due_work: DueWork, told: Routing, *, polled: bool) -> None:
+        """Take note that an account answers, which failed or was paused when `due_work` was read."""
+        if due_work.paused:
             await self.store.accounts.resume(name, told)
             log.info("account.resumed", account=name)
-        elif agenda.failures and not polled:  # a complete look has recorded it already
-            await self.store.accounts.recover(name, agenda.failures)
+        elif due_work.failures and not polled:  # a complete look has recorded it already
+            await self.store.accounts.recover(name, due_work.failures)

@@ -22,7 +22,7 @@ class Workers:
     store: Store
     journal: Journal
     env: Mapping[str, str]
-    draw: Callable[[], float]
+    jitter: Callable[[], float]
     deadline: float | None = None
     stopping: Callable[[], bool] = lambda: False
     """Says that nothing new should be begun."""
@@ -67,7 +67,7 @@ class Workers:
             store=self.store,
             routing=routing,
             journal=self.journal,
-            draw=self.draw,
+            jitter=self.jitter,
             stopping=self.stopping,
         )
 

@@ -53,12 +53,12 @@ def made(event: Event, run: Run | None, *names: str, current: bool = True) -> tu
 
 @given(st.integers(1, 10), st.floats(0, 1))
 def test_each_wait_of_the_schedule_is_as_long_as_it_says_and_longer_than_the_last(
-    failures: int, draw: float
+    failures: int, jitter: float
 ) -> None:
-    due = next_try(failures, NOW, draw=draw)
+    due = next_try(failures, NOW, jitter=jitter)
     assert due is not None
     assert SCHEDULE[failures] / 2 <= due - NOW <= SCHEDULE[failures]
-    before = next_try(failures - 1, NOW, draw=draw)
+    before = next_try(failures - 1, NOW, jitter=jitter)
     assert before is not None
     assert before < due
 
@@ -66,14 +66,14 @@ def test_each_wait_of_the_schedule_is_as_long_as_it_says_and_longer_than_the_las
 def test_there_are_eleven_attempts_in_three_days_or_so() -> None:
     assert len(SCHEDULE) == 11
     assert timedelta(hours=75) < sum(SCHEDULE, timedelta()) < timedelta(hours=77)
-    assert next_try(11, NOW, draw=0) is None
+    assert next_try(11, NOW, jitter=0) is None
 
 
 @given(st.integers(0, 10), st.floats(0, 1), st.floats(0, allow_nan=False))
 def test_what_a_receiver_asks_for_is_a_lower_limit_of_a_day_at_most(
-    failures: int, draw: float, asked: float
+    failures: int, jitter: float, asked: float
 ) -> None:
-    due = next_try(failures, NOW, draw=draw, retry_after=asked)
+    due = next_try(failures, NOW, jitter=jitter, retry_after=asked)
     assert due is not None
     assert timedelta(seconds=min(asked, LONGEST_WAIT.total_seconds())) <= due - NOW <= LONGEST_WAIT
 
@@ -125,7 +125,7 @@ def test_an_attempt_settles_a_delivery(
 ) -> None:
     (fresh,) = made(*a_success(), "team")
     claimed = replace(fresh, attempts=2, owner="me", lease_until=NOW, epoch=1)
-    found = settled(claimed, attempt, NOW, draw=1.0)
+    found = settled(claimed, attempt, NOW, jitter=1.0)
     assert (found.state, found.attempts, found.last_error) == (state, attempts, attempt.text)
     assert found.due_at == (None if wait is None else NOW + wait)
     assert found.settled_at == (NOW if wait is None else None)
@@ -135,7 +135,7 @@ def test_an_attempt_settles_a_delivery(
 def test_what_was_given_back_untried_is_as_before() -> None:
     (fresh,) = made(*a_success(), "team")
     claimed = replace(fresh, owner="me", lease_until=NOW)
-    assert settled(claimed, Attempt(unsent=True), NOW, draw=0.0) == fresh
+    assert settled(claimed, Attempt(unsent=True), NOW, jitter=0.0) == fresh
 
 
 @pytest.mark.parametrize("attempt", [Attempt(text="500"), Attempt(gone=True), Attempt(retry_after=3600.0)])
@@ -143,15 +143,15 @@ def test_a_failure_of_another_table_leaves_all_its_attempts_to_the_new_one(attem
     (fresh,) = made(*a_success(), "team")
     old = Finished(delivery=replace(fresh, attempts=10), attempt=attempt, table="one")
     assert not old.by("one").attempt.stale
-    failed = settled(old.delivery, old.by("two").attempt, NOW, draw=1.0)
+    failed = settled(old.delivery, old.by("two").attempt, NOW, jitter=1.0)
     assert (failed.state, failed.attempts, failed.due_at) == (DeliveryState.PENDING, 1, NOW + SCHEDULE[1])
-    taken = settled(old.delivery, Attempt(taken=True, stale=True), NOW, draw=1.0)
+    taken = settled(old.delivery, Attempt(taken=True, stale=True), NOW, jitter=1.0)
     assert taken.state == DeliveryState.DELIVERED
 
 
 def test_the_last_failure_is_the_end() -> None:
     (fresh,) = made(*a_success(), "team")
-    last = settled(replace(fresh, attempts=10), Attempt(text="500"), NOW, draw=0.0)
+    last = settled(replace(fresh, attempts=10), Attempt(text="500"), NOW, jitter=0.0)
     assert (last.state, last.attempts) == (DeliveryState.DEAD, 11)
 
 
@@ -265,14 +265,14 @@ def a_delivery(attempts: int = 0) -> Delivery:
 
 
 def test_a_failure_is_due_again_by_the_schedule() -> None:
-    done = settled(a_delivery(2), Attempt(text="x" * 9000, retry_after=400), NOW, draw=1)
+    done = settled(a_delivery(2), Attempt(text="x" * 9000, retry_after=400), NOW, jitter=1)
     assert (done.state, done.attempts, done.settled_at) == (DeliveryState.PENDING, 3, None)
     assert done.due_at == NOW + timedelta(seconds=400)
     assert len(done.last_error or "") == 2000
 
 
 def test_a_later_try_counts_as_none() -> None:
-    done = settled(a_delivery(10), Attempt(later=True), NOW, draw=1)
+    done = settled(a_delivery(10), Attempt(later=True), NOW, jitter=1)
     assert (done.state, done.attempts, done.due_at) == (DeliveryState.PENDING, 10, NOW + SCHEDULE[10])
 
 

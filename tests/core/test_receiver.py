@@ -14,14 +14,14 @@ from orchestrator.core.receiver import (
     PROBE_AFTER,
     Attempt,
     Breaker,
-    Hearing,
+    HookHealth,
     heard,
     rested,
 )
 
 from .make import NOW
 
-TEAM = Hearing(name="team", origin="https://example.com:443", digest="d")
+TEAM = HookHealth(name="team", origin="https://example.com:443", digest="d")
 TAKEN = Attempt(taken=True, text="HTTP 200")
 LATER = Attempt(later=True, text="asked to be tried again later")
 DOWN = Attempt(down=True, code=503, text="HTTP 503")
@@ -29,11 +29,11 @@ MISSING = Attempt(code=404, text="HTTP 404")
 MINUTE = timedelta(minutes=1)
 
 
-def after(*attempts: Attempt, hearing: Hearing = TEAM, start: datetime = NOW) -> Hearing:
+def after(*attempts: Attempt, health: HookHealth = TEAM, start: datetime = NOW) -> HookHealth:
     """Return how a hook stands after attempts that are a minute apart."""
     for number, attempt in enumerate(attempts):
-        hearing = heard(hearing, attempt, start + number * MINUTE)
-    return hearing
+        health = heard(health, attempt, start + number * MINUTE)
+    return health
 
 
 def test_a_success_forgets_all_failures() -> None:
@@ -60,7 +60,7 @@ def test_what_came_of_another_table_tells_nothing() -> None:
 
 
 def test_a_success_shows_that_a_hook_works_here() -> None:
-    assert after(TAKEN, hearing=replace(TEAM, unfit="the environment variable X is not set")) == TEAM
+    assert after(TAKEN, health=replace(TEAM, unfit="the environment variable X is not set")) == TEAM
 
 
 def test_equal_refusals_in_a_row_are_flagged() -> None:

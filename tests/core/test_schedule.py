@@ -25,23 +25,23 @@ DAY = timedelta(days=1)
 
 @given(st.integers(1, 10_000), DRAWS, st.sampled_from([FIRST_BACKOFF, LEAST_THROTTLE]))
 def test_a_failing_account_is_left_alone_ever_longer_within_bounds(
-    failures: int, draw: float, least: timedelta
+    failures: int, jitter: float, least: timedelta
 ) -> None:
-    wait = back_off(failures, NOW, draw=draw, least=least) - NOW
+    wait = back_off(failures, NOW, jitter=jitter, least=least) - NOW
     assert least / 2 <= wait <= LONGEST_BACKOFF
-    assert back_off(failures + 1, NOW, draw=draw, least=least) - NOW >= wait
+    assert back_off(failures + 1, NOW, jitter=jitter, least=least) - NOW >= wait
 
 
 def test_the_draw_shortens_a_wait_by_half_at_most() -> None:
-    assert back_off(2, NOW, draw=1) - NOW == FIRST_BACKOFF * 2
-    assert back_off(2, NOW, draw=0) - NOW == FIRST_BACKOFF
+    assert back_off(2, NOW, jitter=1) - NOW == FIRST_BACKOFF * 2
+    assert back_off(2, NOW, jitter=0) - NOW == FIRST_BACKOFF
 
 
 @given(st.integers(0, 20), DRAWS, st.floats(0, allow_nan=False))
 def test_what_the_provider_asks_for_is_a_lower_limit_of_a_day_at_most(
-    failures: int, draw: float, asked: float
+    failures: int, jitter: float, asked: float
 ) -> None:
-    wait = back_off(failures, NOW, draw=draw, retry_after=asked) - NOW
+    wait = back_off(failures, NOW, jitter=jitter, retry_after=asked) - NOW
     assert min(timedelta(seconds=min(asked, 1e6)), DAY) <= wait <= DAY
 
 
@@ -66,6 +66,6 @@ def test_no_verdict_before_the_latest_moment_at_which_the_request_may_show() -> 
 
 
 @given(DRAWS)
-def test_a_poll_is_never_later_than_its_interval(draw: float) -> None:
+def test_a_poll_is_never_later_than_its_interval(jitter: float) -> None:
     interval = timedelta(seconds=30)
-    assert interval * 0.9 <= next_poll(NOW, interval, draw=draw) - NOW <= interval
+    assert interval * 0.9 <= next_poll(NOW, interval, jitter=jitter) - NOW <= interval

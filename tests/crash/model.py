@@ -321,7 +321,7 @@ class Life:
         self.database = Mortal(f"sqlite:///{folder}/state.db", world)
         self.store = Store(self.database, manifest.settings.project)
         self.engine = Engine(
-            self.store, manifest, Journal(folder / "replies.jsonl"), {}, draw=world.draw.random
+            self.store, manifest, Journal(folder / "replies.jsonl"), {}, jitter=world.draw.random
         )
         self.world = world
         self.after_doubt = manifest.accounts[ACCOUNT].after_doubt

@@ -6,12 +6,12 @@ from datetime import timedelta
 from core.make import NOW, a_record, a_route, a_run
 
 from orchestrator.core.delivery import Delivery, DeliveryState, Finished
-from orchestrator.core.receiver import Attempt, Hearing
+from orchestrator.core.receiver import Attempt, HookHealth
 from orchestrator.core.run import Run, Status
 from orchestrator.core.transition import finish
 from orchestrator.store.commit import Routing
-from orchestrator.store.hearing import Declared
-from orchestrator.store.outbox import Turn
+from orchestrator.store.hooks import Declared
+from orchestrator.store.outbox import Batch
 from orchestrator.store.store import Store
 
 from .make import EVERYTHING, heard, put
@@ -42,16 +42,18 @@ async def happen(store: Store, run: Run, status: Status, routing: Routing = TEAM
     return moved.run
 
 
-async def turn(store: Store, *finished: tuple[Delivery, Attempt], hook: str = "team", most: int = 99) -> Turn:
-    settled = [Finished(delivery=delivery, attempt=attempt, draw=1.0) for delivery, attempt in finished]
-    return await store.outbox.turn(hook, ORIGIN, settled, most=most, probe=MINUTE)
+async def turn(
+    store: Store, *finished: tuple[Delivery, Attempt], hook: str = "team", most: int = 99
+) -> Batch:
+    settled = [Finished(delivery=delivery, attempt=attempt, jitter=1.0) for delivery, attempt in finished]
+    return await store.outbox.next_batch(hook, ORIGIN, settled, most=most, probe=MINUTE)
 
 
 async def take(store: Store, most: int = 99, hook: str = "team") -> Sequence[Delivery]:
     return (await turn(store, hook=hook, most=most)).claimed
 
 
-async def settle(store: Store, attempt: Attempt, *delivered: Delivery) -> Hearing:
+async def settle(store: Store, attempt: Attempt, *delivered: Delivery) -> HookHealth:
     """Settle deliveries in one way, and return how the hook stands then."""
     made = await turn(store, *((one, attempt) for one in delivered), most=0)
     assert made.lost == 0

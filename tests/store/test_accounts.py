@@ -73,11 +73,11 @@ async def test_a_claim_is_kept_from_look_to_look(store: Store, peer: Store, cloc
     )
     assert (kept.epoch, kept.lease_until) == (mine.epoch, NOW + LEASE)
     assert (await account(store)).interval == HOUR
-    assert (await store.agendas.read(ACCOUNT)).poll == NOW + HOUR
+    assert (await store.due_work.read(ACCOUNT)).poll == NOW + HOUR
     for _ in range(3):
         clock.forward(HOUR / 3)
         await store.leases.keep()
-        assert (await peer.agendas.read(ACCOUNT)).poll == max(NOW + HOUR, clock.now + LEASE)
+        assert (await peer.due_work.read(ACCOUNT)).poll == max(NOW + HOUR, clock.now + LEASE)
     assert await peer.accounts.claim(ACCOUNT) is None
     await peer.leases.let_go()
     assert (await account(store)).owner is not None
@@ -139,7 +139,7 @@ async def test_what_one_daemon_meets_is_not_undone_by_another(
     assert (found.owner, found.next_poll_at) == (None, NOW + HOUR)
     assert (found.failures, found.last_error, found.confirmed_at) == (2, "503", NOW)
     clock.forward(HOUR - MINUTE)
-    assert (await store.agendas.read(ACCOUNT)).rests_until == NOW + HOUR
+    assert (await store.due_work.read(ACCOUNT)).rests_until == NOW + HOUR
 
 
 async def test_a_pause_and_a_resume_are_told_once_each(store: Store, peer: Store) -> None:

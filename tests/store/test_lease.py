@@ -159,8 +159,8 @@ async def test_what_a_clock_that_was_put_back_put_off_is_due(store: Store, clock
     assert await store.times.mend() == 0  # all of that may be, and the provider's own wish for a day
     clock.forward(-MINUTE)
     assert await store.times.mend() == 2
-    agenda = await store.agendas.read(ACCOUNT)
-    assert (agenda.sends, agenda.poll, agenda.rests_until) == (clock.now, clock.now, clock.now)
+    due_work = await store.due_work.read(ACCOUNT)
+    assert (due_work.sends, due_work.poll, due_work.rests_until) == (clock.now, clock.now, clock.now)
     await store.daemons.beat(host="here", pid=1, address=None)
     clock.forward(-MINUTE)  # which is known now: a daemon was seen in times to come
     assert await store.times.mend() == 4

@@ -13,7 +13,7 @@ from orchestrator.core.run import Run, Status
 from orchestrator.core.transition import finish
 from orchestrator.store.claim import LEASE
 from orchestrator.store.commit import Routing
-from orchestrator.store.hearing import Declared
+from orchestrator.store.hooks import Declared
 from orchestrator.store.store import Store
 from orchestrator.store.tables import deliveries
 
@@ -50,13 +50,13 @@ async def claim(store: Store, hook: str = "team", most: int = 99) -> list[tuple[
 
 
 async def take(store: Store, most: int = 99, hook: str = "team") -> Sequence[Delivery]:
-    return (await store.outbox.turn(hook, ORIGIN, most=most, probe=MINUTE)).claimed
+    return (await store.outbox.next_batch(hook, ORIGIN, most=most, probe=MINUTE)).claimed
 
 
 async def done(store: Store, delivery: Delivery, attempt: Attempt = TAKEN) -> bool:
     """Settle one delivery and claim nothing; says whether it was still ours."""
-    finished = [Finished(delivery=delivery, attempt=attempt, draw=1.0)]
-    turn = await store.outbox.turn(delivery.hook, ORIGIN, finished, most=0, probe=MINUTE)
+    finished = [Finished(delivery=delivery, attempt=attempt, jitter=1.0)]
+    turn = await store.outbox.next_batch(delivery.hook, ORIGIN, finished, most=0, probe=MINUTE)
     return turn.lost == 0
 
 
@@ -173,7 +173,7 @@ async def test_claims_are_let_go_of_when_the_worker_stops(store: Store, peer: St
 
 
 async def test_concurrent_failures_of_a_hook_are_all_counted(store: Store, peer: Store) -> None:
-    await store.hearings.declare({"team": Declared(digest="d", origin=ORIGIN)})
+    await store.hooks.declare({"team": Declared(digest="d", origin=ORIGIN)})
     await tell(store, *(f"job-{number}" for number in range(12)))
     claimed = await take(store)
 
@@ -184,8 +184,8 @@ async def test_concurrent_failures_of_a_hook_are_all_counted(store: Store, peer:
     async with anyio.create_task_group() as tasks:
         for number in range(4):
             tasks.start_soon(fail, (store, peer)[number % 2], claimed[number::4])
-    (standing,) = await store.hearings.all()
-    assert standing.hearing.refusals == 12
+    (standing,) = await store.hooks.all()
+    assert standing.health.refusals == 12
 
 
 async def test_the_log_can_be_read_page_by_page(store: Store) -> None:

@@ -11,7 +11,7 @@ from anyio import from_thread
 
 from orchestrator.core.delivery import DeliveryState
 from orchestrator.store.database import Tx
-from orchestrator.store.hearing import Declared, lock_gate
+from orchestrator.store.hooks import Declared, lock_gate
 from orchestrator.store.replay import KEPT_DELIVERED, Choice
 from orchestrator.store.store import Store
 from orchestrator.store.tables import deliveries
@@ -72,12 +72,12 @@ async def test_a_claim_outlives_a_crash_of_the_server(store: Store) -> None:
 async def test_a_change_of_a_hook_waits_for_a_settlement_and_not_it_for_the_change(
     store: Store, peer: Store, way: str
 ) -> None:
-    await store.hearings.declare({"team": TABLE})
+    await store.hooks.declare({"team": TABLE})
     await tell(store, "a", "b", times=2)
     await settle(store, GONE, *await take(store))
     changes: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
         "again": lambda: peer.replay.again(Choice(hook="team", dead=True)),
-        "declare": lambda: peer.hearings.declare({"team": MENDED}),
+        "declare": lambda: peer.hooks.declare({"team": MENDED}),
         "drop": lambda: peer.replay.drop("team"),
         "hand over": lambda: peer.replay.hand_over("team", "heir"),
     }

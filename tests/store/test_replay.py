@@ -95,7 +95,7 @@ async def test_a_late_answer_does_not_settle_what_is_sent_again(store: Store, cl
 
 
 async def test_naming_a_hook_switches_it_on_and_sends_what_waits(store: Store) -> None:
-    await store.hearings.declare({"team": TABLE})
+    await store.hooks.declare({"team": TABLE})
     await tell(store, "a", "b", times=2)
     first, second = await take(store)
     await settle(store, FAILED, second)

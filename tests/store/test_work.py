@@ -462,12 +462,12 @@ async def test_the_claims_of_the_dead_are_free_at_once(store: Store, peer: Store
     (theirs,) = await claim_sends(peer, 1)
     sent = await peer.work.move(theirs, send, ROUTING)
     assert await peer.accounts.claim(ACCOUNT) is not None
-    assert len((await peer.outbox.turn("team", "x", most=9, probe=HOUR)).claimed) == 1
+    assert len((await peer.outbox.next_batch("team", "x", most=9, probe=HOUR)).claimed) == 1
     await store.leases.end(lambda owner: owner != "peer")
     assert [found.id for found in await claim_looks(store, 9)] == [sent.id]
     assert await claim_sends(peer, 9) == []
     assert await store.accounts.claim(ACCOUNT) is not None
-    assert len((await store.outbox.turn("team", "x", most=9, probe=HOUR)).claimed) == 1
+    assert len((await store.outbox.next_batch("team", "x", most=9, probe=HOUR)).claimed) == 1
     with pytest.raises(LeaseLost):
         await peer.work.move(sent, partial(doubt, message="late"), ROUTING)
     assert (await stored(store, mine)).lease_until == NOW + LEASE

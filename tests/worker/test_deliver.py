@@ -66,7 +66,7 @@ async def made(
             {"kind": "webhook", "secret": {"env": "TEAM_HOOK_SECRET"}, "allow_private": True, **table}
         )
         hooks = {"team": Webhook(options, tmp_path, now=lambda: NOW), **(others or {})}
-        opened.append(Deliverer(store=store, hooks=hooks, draw=lambda: 1.0))
+        opened.append(Deliverer(store=store, hooks=hooks, jitter=lambda: 1.0))
         return opened[-1]
 
     yield deliverer
@@ -213,8 +213,8 @@ async def test_an_answer_of_before_does_not_count_against_a_mended_table(
 
     receiver.answer = meanwhile
     assert await ended(deliverer) == 1
-    (found,) = await store.hearings.all()
-    assert (found.hearing.off, found.hearing.failing_since) == (None, None)
+    (found,) = await store.hooks.all()
+    assert (found.health.off, found.health.failing_since) == (None, None)
     receiver.answer = reply(200)
     clock.forward(SCHEDULE[1])
     assert await ended(mended) == 1
@@ -293,15 +293,15 @@ async def test_a_secret_that_is_missing_fails_its_own_hook_and_is_said_at_the_st
     await deliverer.declare()
     monkeypatch.delenv("TEAM_HOOK_SECRET")
     await deliverer.check()
-    (found,) = await store.hearings.all()
-    assert found.hearing.unfit == "the environment variable TEAM_HOOK_SECRET is not set"
+    (found,) = await store.hooks.all()
+    assert found.health.unfit == "the environment variable TEAM_HOOK_SECRET is not set"
     await tell(store, "a")
     await ended(deliverer)
-    assert (await store.outbox.log())[0].last_error == f"not sent: {found.hearing.unfit}"
+    assert (await store.outbox.log())[0].last_error == f"not sent: {found.health.unfit}"
     monkeypatch.setenv("TEAM_HOOK_SECRET", make_secret())
     again = made()
     await again.check()
-    assert (await store.hearings.all())[0].hearing.unfit is None
+    assert (await store.hooks.all())[0].health.unfit is None
     assert await ended(again) == 1
 
 

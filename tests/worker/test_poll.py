@@ -312,8 +312,8 @@ async def test_another_daemon_takes_over_when_the_claim_ends(
         async with watching("oxen", url, tmp_path, migrated, owner="theirs") as theirs:
             theirs.clock.now = mine.clock.now
             assert await theirs.tick() == 0
-            agenda = await theirs.store.agendas.read("oxen")
-            assert agenda.poll == mine.clock.now + INTERVAL
+            due_work = await theirs.store.due_work.read("oxen")
+            assert due_work.poll == mine.clock.now + INTERVAL
             assert await mine.tick() == 1
             await mine.store.leases.keep()
             theirs.clock.now = mine.clock.now

@@ -141,7 +141,7 @@ async def watching(
     deadline: float | None = None,
     lines: str = "",
     owner: str | None = None,
-    draw: float = 1.0,
+    jitter: float = 1.0,
     env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Watching]:
     """Open an engine on an SQLite file of its own in `folder`, or on the one that stands there."""
@@ -165,7 +165,7 @@ async def watching(
         store = Store(database, "acme", owner=owner)
         journal = Journal(folder / "replies.jsonl")
         manifest = load([file], kinds(), {})
-        engine = Engine(store, manifest, journal, keys, draw=lambda: draw, deadline=deadline)
+        engine = Engine(store, manifest, journal, keys, jitter=lambda: jitter, deadline=deadline)
         await engine.prepare()
         bench = Bench(kind, url, account, folder, (await engine.worker(kind)).provider)
         bench.account = account

@@ -36,7 +36,7 @@ DUE = sa.case(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Agenda:
+class DueWork:
     """When each kind of work is due, None where there is none."""
 
     now: datetime
@@ -62,18 +62,18 @@ class Agenda:
         """How long it is until then, by the database's clock alone; None where nothing is to be done."""
         return None if self.next is None else max(self.next - self.now, timedelta(0))
 
-    def settled(self, poll: datetime) -> "Agenda":
+    def settled(self, poll: datetime) -> "DueWork":
         """Return it after a complete look, with the next one due at `poll`."""
         return replace(self, poll=poll, failures=0, rests_until=None)
 
-    def due(self, moment: datetime | None) -> bool:
+    def is_due(self, moment: datetime | None) -> bool:
         """Say whether something that is due at `moment` may be done now."""
         resting = self.rests_until is not None and self.rests_until > self.now
         return moment is not None and moment <= self.now and not resting
 
 
-class Agendas:
-    """Reads the agenda of one account at a time."""
+class DueWorks:
+    """Reads what is due for one account at a time."""
 
     def __init__(self, database: Database, project: str, owner: str) -> None:
         self._database = database
@@ -82,17 +82,17 @@ class Agendas:
         # Built once: with this many parts that costs more than running it.
         self._statements = {bounded: self._statement(bounded=bounded) for bounded in (False, True)}
 
-    async def read(self, account: str, *, max_running: int | None = None) -> Agenda:
+    async def read(self, account: str, *, max_running: int | None = None) -> DueWork:
         """Return what is due for `account`; sends wait while it has `max_running` open."""
 
-        def work(tx: Tx) -> Agenda:
+        def work(tx: Tx) -> DueWork:
             statement = self._statements[max_running is not None]
             row = (tx.execute(statement, {"account": account})).one()
             full = max_running is not None and AccountLimits(open=row.open, max_running=max_running).full
             poll = row.next_poll_at or tx.now
             if row.owner != self._owner and row.lease_until is not None:
                 poll = max(poll, row.lease_until)  # another daemon polls it, and keeps its claim
-            return Agenda(
+            return DueWork(
                 now=tx.now,
                 # At max_running, wake only to mark newly blocked runs.
                 sends=row.untold if full else row.sends,

@@ -8,7 +8,7 @@ from core.make import a_record, a_run
 from orchestrator.core.delivery import DeliveryState
 from orchestrator.core.receiver import OFF_AFTER, OPENS_AT, PROBE_AFTER
 from orchestrator.core.run import Status
-from orchestrator.store.hearing import Declared, HookStanding
+from orchestrator.store.hooks import Declared, HookStanding
 from orchestrator.store.store import Store
 
 from .hooked import DOWN, FAILED, GONE, MINUTE, ORIGIN, TABLE, TAKEN, settle, states, take, tell, turn
@@ -18,18 +18,18 @@ JOBS = tuple(f"job-{number}" for number in range(OPENS_AT + 2))
 
 
 async def standing(store: Store, name: str = "team") -> HookStanding:
-    (found,) = [one for one in await store.hearings.all() if one.hearing.name == name]
+    (found,) = [one for one in await store.hooks.all() if one.health.name == name]
     return found
 
 
 async def test_a_hook_that_does_well_is_never_written(store: Store) -> None:
     await tell(store, "a")
     await settle(store, TAKEN, *await take(store))
-    assert await store.hearings.all() == []
+    assert await store.hooks.all() == []
 
 
 async def test_410_switches_the_hook_off_and_a_new_table_sends_all(store: Store) -> None:
-    await store.hearings.declare({"team": TABLE})
+    await store.hooks.declare({"team": TABLE})
     await tell(store, "a", "b", times=2)
     first, second = await take(store)
     after = await settle(store, GONE, first, second)
@@ -39,37 +39,37 @@ async def test_410_switches_the_hook_off_and_a_new_table_sends_all(store: Store)
     assert await store.outbox.wait("team", ORIGIN) is None
     assert not await store.outbox.due()
     assert (await store.outbox.unsettled(), await store.outbox.unsettled(["team"])) == (2, 0)
-    assert await store.hearings.declare({"team": TABLE}) == ()
+    assert await store.hooks.declare({"team": TABLE}) == ()
     assert await take(store) == ()
     mended = Declared(digest="two", origin=ORIGIN)
-    assert await store.hearings.declare({"team": mended}) == ["team"]
-    assert (await standing(store)).hearing.off is None
+    assert await store.hooks.declare({"team": mended}) == ["team"]
+    assert (await standing(store)).health.off is None
     assert [one.id for one in await take(store)] == [first.id, second.id]
 
 
 async def test_five_days_of_failures_switch_it_off_and_kill_nothing(store: Store, clock: Clock) -> None:
-    await store.hearings.declare({"team": TABLE})
+    await store.hooks.declare({"team": TABLE})
     await tell(store, "a", times=2)
     await settle(store, FAILED, *await take(store))
     clock.forward(OFF_AFTER)
     after = await settle(store, FAILED, *await take(store))
     assert after.off == "failing for 5 days: HTTP 500"
     assert await states(store) == [DeliveryState.PENDING, DeliveryState.PENDING]
-    await store.hearings.declare({"team": Declared(digest="two", origin=ORIGIN)})
+    await store.hooks.declare({"team": Declared(digest="two", origin=ORIGIN)})
     assert [(one.event_id, one.attempts) for one in await take(store)] == [(1, 0)]
 
 
 async def test_what_waits_long_for_its_next_try_is_sent_at_once_by_a_mended_hook(store: Store) -> None:
-    await store.hearings.declare({"team": TABLE})
+    await store.hooks.declare({"team": TABLE})
     await tell(store, "a")
     await settle(store, FAILED, *await take(store))
     assert await take(store) == ()
-    await store.hearings.declare({"team": Declared(digest="two", origin=ORIGIN)})
+    await store.hooks.declare({"team": Declared(digest="two", origin=ORIGIN)})
     assert len(await take(store)) == 1
 
 
 async def test_a_dead_origin_rests_and_is_probed_once_a_minute(store: Store, clock: Clock) -> None:
-    await store.hearings.declare({"team": TABLE})
+    await store.hooks.declare({"team": TABLE})
     await tell(store, *JOBS)
     await settle(store, DOWN, *await take(store, OPENS_AT))
     assert await take(store) == ()
@@ -88,7 +88,7 @@ async def test_a_dead_origin_rests_and_is_probed_once_a_minute(store: Store, clo
 
 
 async def test_two_hooks_of_one_origin_rest_together_and_others_go_on(store: Store, clock: Clock) -> None:
-    await store.hearings.declare({"team": TABLE, "twin": TABLE, "other": Declared(digest="x", origin="y")})
+    await store.hooks.declare({"team": TABLE, "twin": TABLE, "other": Declared(digest="x", origin="y")})
     for name in JOBS:
         job = heard(name)
         run = a_run(job, status=Status.QUEUED)
@@ -103,7 +103,7 @@ async def test_two_hooks_of_one_origin_rest_together_and_others_go_on(store: Sto
 
 async def test_the_others_of_an_origin_are_told_when_its_rest_has_ended(store: Store, clock: Clock) -> None:
     rung: list[int] = []
-    await store.hearings.declare({"team": TABLE, "twin": TABLE})
+    await store.hooks.declare({"team": TABLE, "twin": TABLE})
     await tell(store, *JOBS)
     store.database.listeners.append(lambda: rung.append(1))
     await settle(store, DOWN, *await take(store, OPENS_AT))
@@ -115,7 +115,7 @@ async def test_the_others_of_an_origin_are_told_when_its_rest_has_ended(store: S
 
 
 async def test_two_processes_probe_once(store: Store, peer: Store, clock: Clock) -> None:
-    await store.hearings.declare({"team": TABLE})
+    await store.hooks.declare({"team": TABLE})
     await tell(store, *JOBS)
     await settle(store, DOWN, *await take(store, OPENS_AT))
     clock.forward(PROBE_AFTER)
@@ -123,7 +123,7 @@ async def test_two_processes_probe_once(store: Store, peer: Store, clock: Clock)
 
 
 async def test_a_probe_that_was_never_settled_is_tried_by_another(store: Store, clock: Clock) -> None:
-    await store.hearings.declare({"team": TABLE})
+    await store.hooks.declare({"team": TABLE})
     await tell(store, *JOBS)
     await settle(store, DOWN, *await take(store, OPENS_AT))
     clock.forward(PROBE_AFTER)
@@ -133,37 +133,37 @@ async def test_a_probe_that_was_never_settled_is_tried_by_another(store: Store, 
 
 
 async def test_a_hook_that_left_the_files_is_named_while_something_waits(store: Store) -> None:
-    await store.hearings.declare({"team": TABLE})
+    await store.hooks.declare({"team": TABLE})
     await tell(store, "a")
-    await store.hearings.declare({})
+    await store.hooks.declare({})
     found = await standing(store)
-    assert (found.hearing.declared, found.waiting) == (False, 1)
+    assert (found.health.declared, found.waiting) == (False, 1)
     assert not await store.outbox.due()
-    await store.hearings.declare({"team": TABLE})
-    assert (await standing(store)).hearing.declared
+    await store.hooks.declare({"team": TABLE})
+    assert (await standing(store)).health.declared
     await settle(store, TAKEN, *await take(store))
-    await store.hearings.declare({})
-    assert await store.hearings.all() == []
+    await store.hooks.declare({})
+    assert await store.hooks.all() == []
 
 
 async def test_one_that_never_had_a_table_is_named_too(store: Store) -> None:
     await tell(store, "a")
     found = await standing(store)
-    assert (found.hearing.declared, found.waiting) == (False, 1)
+    assert (found.health.declared, found.waiting) == (False, 1)
 
 
 @pytest.mark.parametrize("why", ["the environment variable X is not set"])
 async def test_an_unfit_hook_says_so_until_it_is_fit(store: Store, why: str) -> None:
-    await store.hearings.declare({"team": TABLE})
+    await store.hooks.declare({"team": TABLE})
     await tell(store, "a")
-    assert await store.hearings.unfit("team", why)
-    assert not await store.hearings.unfit("team", why)
-    assert (await standing(store)).hearing.unfit == why
+    assert await store.hooks.unfit("team", why)
+    assert not await store.hooks.unfit("team", why)
+    assert (await standing(store)).health.unfit == why
     await settle(store, FAILED, *await take(store))
     assert await take(store) == ()
-    assert await store.hearings.unfit("team", None)
+    assert await store.hooks.unfit("team", None)
     assert len(await take(store)) == 1
-    assert not await store.hearings.unfit("nobody", why)
+    assert not await store.hooks.unfit("nobody", why)
 
 
 async def test_claims_of_the_dead_are_let_go_of_and_those_of_the_living_are_not(

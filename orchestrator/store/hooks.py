@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.core.delivery import DeliveryState
-from orchestrator.core.receiver import Breaker, Hearing
+from orchestrator.core.receiver import Breaker, HookHealth
 from orchestrator.store.commit import notify
 from orchestrator.store.database import Database, Tx
-from orchestrator.store.rows import PENDING, hearing_values, to_hearing
+from orchestrator.store.rows import PENDING, hook_health_values, to_hook_health
 from orchestrator.store.tables import deliveries, hooks, origins
 
 
@@ -27,7 +27,7 @@ class Declared:
 class HookStanding:
     """One hook, what waits for it, and since when its origin rests."""
 
-    hearing: Hearing
+    health: HookHealth
     waiting: int = 0
     rests_until: datetime | None = None
 
@@ -44,18 +44,18 @@ def lock_gate(tx: Tx, project: str, hook: str, origin: str) -> None:
         tx.execute(sa.select(origins.c.origin).where(shared).with_for_update())
 
 
-def lock_gates(tx: Tx, project: str, names: Sequence[str] | None = None) -> Sequence[Hearing]:
+def lock_gates(tx: Tx, project: str, names: Sequence[str] | None = None) -> Sequence[HookHealth]:
     """Lock these hooks, or all, and their origins; returns how those stand of which something is known."""
     mine = [hooks.c.project == project, *([hooks.c.name.in_(list(names))] if names is not None else [])]
     found = tx.execute(sa.select(hooks).where(*mine).order_by(hooks.c.name).with_for_update())
-    hearings = [to_hearing(row) for row in found]
-    places = sorted({one.origin for one in hearings})
+    healths = [to_hook_health(row) for row in found]
+    places = sorted({one.origin for one in healths})
     shared = sa.and_(origins.c.project == project, origins.c.origin.in_(places))
     tx.execute(sa.select(origins.c.origin).where(shared).order_by(origins.c.origin).with_for_update())
-    return hearings
+    return healths
 
 
-def read_gate(tx: Tx, project: str, hook: str, origin: str) -> tuple[Hearing, Breaker]:
+def read_gate(tx: Tx, project: str, hook: str, origin: str) -> tuple[HookHealth, Breaker]:
     """Read how a hook and its origin stand; what was never in trouble has no row."""
     resting = sa.and_(origins.c.project == hooks.c.project, origins.c.origin == origin)
     row = (
@@ -66,15 +66,15 @@ def read_gate(tx: Tx, project: str, hook: str, origin: str) -> tuple[Hearing, Br
         )
     ).one_or_none()
     if row is None:
-        return Hearing(name=hook, origin=origin), Breaker()
-    hearing = replace(to_hearing(row), origin=origin)
-    return hearing, Breaker(failures=row.failures or 0, open_until=row.open_until)
+        return HookHealth(name=hook, origin=origin), Breaker()
+    health = replace(to_hook_health(row), origin=origin)
+    return health, Breaker(failures=row.failures or 0, open_until=row.open_until)
 
 
-def write_hearing(tx: Tx, project: str, hearing: Hearing) -> None:
+def write_health(tx: Tx, project: str, health: HookHealth) -> None:
     """Write how a hook stands."""
-    values = hearing_values(hearing)
-    _put(tx, hooks, {"project": project, "name": hearing.name}, values)
+    values = hook_health_values(health)
+    _put(tx, hooks, {"project": project, "name": health.name}, values)
 
 
 def write_breaker(
@@ -104,7 +104,7 @@ def _put(tx: Tx, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, A
     )
 
 
-class Hearings:
+class Hooks:
     """How the hooks of one project stand."""
 
     def __init__(self, database: Database, project: str) -> None:
@@ -123,11 +123,11 @@ class Hearings:
                 before = known.get(name)
                 if before is not None and before.digest == table.digest and before.declared:
                     continue
-                fresh = Hearing(name=name, origin=table.origin, digest=table.digest)
+                fresh = HookHealth(name=name, origin=table.origin, digest=table.digest)
                 if before is not None and before.digest:
                     changed.append(name)
                     heal(tx, self._project, before)
-                write_hearing(tx, self._project, fresh)
+                write_health(tx, self._project, fresh)
             tx.execute(
                 sa.update(hooks)
                 .where(hooks.c.project == self._project, hooks.c.name.not_in(list(tables)))
@@ -147,9 +147,9 @@ class Hearings:
 
         return await self._database.read(work)
 
-    def _rows(self, tx: Tx) -> Sequence[Hearing]:
+    def _rows(self, tx: Tx) -> Sequence[HookHealth]:
         found = tx.execute(sa.select(hooks).where(hooks.c.project == self._project).order_by(hooks.c.name))
-        return [to_hearing(row) for row in found]
+        return [to_hook_health(row) for row in found]
 
     async def unfit(self, name: str, why: str | None) -> bool:
         """Remember that a hook cannot work, or that it can; what waits is sent once it can.
@@ -185,9 +185,9 @@ class Hearings:
                 row.origin: row.open_until for row in found if row.open_until and row.open_until > tx.now
             }
             known = {one.name: one for one in self._rows(tx)}
-            unknown = {name: Hearing(name=name, declared=False) for name in waiting if name not in known}
+            unknown = {name: HookHealth(name=name, declared=False) for name in waiting if name not in known}
             return [
-                HookStanding(hearing=one, waiting=waiting.get(name, 0), rests_until=resting.get(one.origin))
+                HookStanding(health=one, waiting=waiting.get(name, 0), rests_until=resting.get(one.origin))
                 for name, one in sorted((known | unknown).items())
                 if one.declared or waiting.get(name)
             ]
@@ -195,7 +195,7 @@ class Hearings:
         return await self._database.read(work)
 
 
-def heal(tx: Tx, project: str, before: Hearing) -> None:
+def heal(tx: Tx, project: str, before: HookHealth) -> None:
     """Switch a hook on again: what waits is due now, what its switching off ended is sent after all.
 
     It is called with the hook's gate locked.

@@ -47,7 +47,7 @@ async def apply(engine: Engine, shown: Plan, *, again: bool = False) -> Recorded
         return _changes(store, manifest, current, known, now, {})
 
     crashpoint.reach("before-recording")
-    writes = await store.declared.reconcile(decide, engine.routing)
+    writes = await store.declared.reconcile(decide, tuple(manifest.jobs.values()), engine.routing)
     crashpoint.reach("recorded")
     await store.accounts.reconsider(*manifest.accounts)
     return Recorded(runs=writes.runs, jobs=await _concerned(store, manifest, writes))
@@ -73,7 +73,7 @@ async def automatic(store: Store, manifest: Manifest, routing: Routing, *, apply
         )
         return _changes(store, manifest, Plan(changes=kept), known, now, held)
 
-    writes = await store.declared.reconcile(decide, routing)
+    writes = await store.declared.reconcile(decide, tuple(manifest.jobs.values()), routing)
     for record in writes.records:
         if record.held:
             log.warning("job.held", job=record.name, reason=record.held)

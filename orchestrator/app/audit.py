@@ -140,7 +140,7 @@ async def _fine_tunes(
 ) -> list[Finding]:
     runs = await engine.store.work.markers([item.marker for item in strangers if item.marker])
     jobs = _declared_markers(engine, worker.name)
-    _, known = await engine.store.declared.state()
+    _, known = await engine.store.declared.state(tuple(engine.manifest.jobs.values()))
     prefix = marker_prefix(engine.store.project)
     return [_finding(worker, item, runs, jobs, known, prefix) for item in strangers]
 

@@ -18,7 +18,7 @@ from orchestrator.store.store import Store
 
 async def preview(store: Store, manifest: Manifest, *, again: bool = False) -> Plan:
     """Compute what an apply would do, with the differences of what it would replace; writes nothing."""
-    records, known = await store.declared.state()
+    records, known = await store.declared.state(tuple(manifest.jobs.values()))
     found = planned(manifest, records, known, again=again)
     replaced = [
         change.run.id

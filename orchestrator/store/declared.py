@@ -1,20 +1,21 @@
 """The jobs as they were last applied, and the one transaction that applies a plan."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator.core.changeset import Changeset
-from orchestrator.core.job import JsonObject
+from orchestrator.core.job import Job, JsonObject
 from orchestrator.core.plan import Known, Record
 from orchestrator.core.run import Run, Status
 from orchestrator.store.commit import Routing, cancel_unsent, commit, lock, lock_jobs, notify
 from orchestrator.store.database import Database, Tx
-from orchestrator.store.rows import record_values, run_values, to_known, to_record, to_run
-from orchestrator.store.tables import jobs, runs
+from orchestrator.store.rows import KNOWN, record_values, run_values, to_known, to_record, to_run
+from orchestrator.store.tables import STANDING, jobs, runs
 
+State = tuple[Mapping[str, Record], Sequence[Known]]
 Decide = Callable[[Mapping[str, Record], Sequence[Known], datetime], Changeset]
 
 BATCH = 500
@@ -28,27 +29,58 @@ class Declared:
         self._database = database
         self._project = project
 
-    async def state(self) -> tuple[Mapping[str, Record], Sequence[Known]]:
-        """Read all that a plan compares with."""
-        return await self._database.read(self._state)
+    async def state(self, declared: Sequence[Job]) -> State:
+        """Read all that a plan of the `declared` jobs compares with."""
+        return await self._database.read(lambda tx: self._state(tx, declared))
 
-    def _state(self, tx: Tx) -> tuple[Mapping[str, Record], Sequence[Known]]:
+    def _state(self, tx: Tx, declared: Sequence[Job]) -> State:
+        """Read the records, and of the runs those that a plan asks about: however many there have been."""
         found = tx.execute(sa.select(jobs).where(jobs.c.project == self._project).order_by(jobs.c.name))
         records = {row.name: to_record(row) for row in found}
-        names = ("id", "job", "account", "fingerprint", "attempt", "status", "remote_id", "cancel")
-        known = tx.execute(
-            sa.select(*(runs.c[name] for name in names))
-            .where(runs.c.project == self._project)
-            .order_by(runs.c.created_at, runs.c.id)
-        )
-        return records, [to_known(row) for row in known]
+        known = self._current(tx)
+        work = {job.name: (job.account, job.fingerprint) for job in declared}
+        # A job that asks for other work may have had it before; one that left the files may have had any.
+        stand = {run.job: (run.account, run.fingerprint) for run in known}
+        moved = [name for name in {**records, **work} if stand.get(name) != work.get(name, stand.get(name))]
+        moved += [name for name in records if name not in work and name not in stand]
+        known = [run for run in known if run.job not in moved] + self._of_jobs(tx, moved)
+        own = {(run.job, run.account, run.fingerprint) for run in known}
+        missing = {each for name, each in work.items() if (name, *each) not in own}
+        same = self._same_work(tx, missing)
+        read = {run.id for run in same}
+        return records, [run for run in known if run.id not in read] + same
 
-    async def reconcile(self, decide: Decide, routing: Routing) -> Changeset:
-        """Let `decide` see the state and write what it says, all in one transaction."""
+    def _current(self, tx: Tx) -> list[Known]:
+        """Read the run that each recorded job stands by."""
+        found = tx.execute(sa.select(*KNOWN).select_from(STANDING).where(jobs.c.project == self._project))
+        return [to_known(row) for row in found]
+
+    def _of_jobs(self, tx: Tx, names: Sequence[str]) -> list[Known]:
+        known: list[Known] = []
+        for start in range(0, len(names), BATCH):
+            theirs = runs.c.job.in_(names[start : start + BATCH])
+            found = tx.execute(sa.select(*KNOWN).where(runs.c.project == self._project, theirs))
+            known += map(to_known, found)
+        return known
+
+    def _same_work(self, tx: Tx, work: Collection[tuple[str, str]]) -> list[Known]:
+        """Read the runs of any job for this `work` (account and fingerprint), oldest first."""
+        known: list[Known] = []
+        fingerprints = sorted({fingerprint for _, fingerprint in work})
+        for start in range(0, len(fingerprints), BATCH):
+            part = runs.c.fingerprint.in_(fingerprints[start : start + BATCH])
+            accounts = runs.c.account.in_(sorted({account for account, _ in work}))
+            mine = sa.select(*KNOWN).where(runs.c.project == self._project, accounts, part)
+            found = tx.execute(mine.order_by(runs.c.created_at, runs.c.id))
+            known += map(to_known, found)
+        return known
+
+    async def reconcile(self, decide: Decide, declared: Sequence[Job], routing: Routing) -> Changeset:
+        """Let `decide` see what concerns the `declared` jobs and write what it says, in one transaction."""
 
         def work(tx: Tx) -> Changeset:
             lock_jobs(tx, self._project)
-            records, known = self._state(tx)
+            records, known = self._state(tx, declared)
             writes = decide(records, known, tx.now)
             self._write(tx, writes, records, routing)
             return writes

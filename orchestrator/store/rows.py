@@ -13,6 +13,7 @@ from orchestrator.core.job import Input, OnChange, OnRemove, Policy
 from orchestrator.core.plan import Known, Record
 from orchestrator.core.receiver import HookHealth
 from orchestrator.core.run import Reason, Run, Status
+from orchestrator.store.tables import runs
 
 PENDING: Final = sa.literal(DeliveryState.PENDING.value, literal_execute=True)
 """Written into the SQL, so that the partial indexes over what is pending can serve it."""
@@ -49,6 +50,13 @@ def to_run(row: sa.Row[Any]) -> Run:
     values["reason"] = Reason(values["reason"]) if values["reason"] else None
     values["inputs"] = {key: Input(**value) for key, value in values["inputs"].items()}
     return Run(**values)
+
+
+KNOWN: Final = tuple(
+    runs.c[name]
+    for name in ("id", "job", "account", "fingerprint", "attempt", "status", "remote_id", "cancel")
+)
+"""The columns of a run that a plan needs."""
 
 
 def to_known(row: sa.Row[Any]) -> Known:

@@ -134,6 +134,7 @@ runs = sa.Table(
     sa.UniqueConstraint("project", "job", "account", "fingerprint", "attempt"),
     sa.Index(None, "project", "account", "status", "due_at"),
     sa.Index(None, "project", "account", "finished_at"),
+    sa.Index(None, "project", "account", "fingerprint"),
 )
 # For questions about the few among many open runs. Their conditions stand in the SQL as in the index, or
 # SQLite does not see that it may use it; both databases read these.
@@ -149,6 +150,21 @@ for name, columns, condition in (
 ):
     where = sa.text(condition.text.replace("runs.", ""))
     sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+_same = runs.alias("same")
+_latest = (
+    sa.select(_same.c.id)
+    .where(
+        _same.c.project == jobs.c.project,
+        _same.c.job == jobs.c.name,
+        _same.c.account == jobs.c.account,
+        _same.c.fingerprint == jobs.c.fingerprint,
+    )
+    .order_by(_same.c.attempt.desc())
+    .limit(1)
+)
+STANDING = jobs.join(runs, runs.c.id == _latest.correlate(jobs).scalar_subquery())
+"""Each job with the run that it stands by, the latest attempt at its work, found by indexes alone."""
 
 events = sa.Table(
     "events",

@@ -12,7 +12,7 @@ from orchestrator.core.plan import Record
 from orchestrator.core.run import FINAL, Reason, Run, Status
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.rows import to_event, to_record, to_run
-from orchestrator.store.tables import events, jobs, runs
+from orchestrator.store.tables import STANDING, accounts, events, jobs, runs
 
 LATEST = 200
 """Runs from whose length the usual one is taken."""
@@ -55,16 +55,10 @@ class Views:
         return await self._database.read(work)
 
     def _latest(self, tx: Tx, names: Sequence[str] | None) -> dict[tuple[str, str, str], Run]:
-        where = [
-            runs.c.project == jobs.c.project,
-            runs.c.job == jobs.c.name,
-            runs.c.account == jobs.c.account,
-            runs.c.fingerprint == jobs.c.fingerprint,
-            runs.c.project == self._project,
-        ]
+        where = [jobs.c.project == self._project]
         if names is not None:
-            where.append(runs.c.job.in_(list(names)))
-        found = tx.execute(sa.select(runs).where(*where).order_by(runs.c.attempt))
+            where.append(jobs.c.name.in_(list(names)))
+        found = tx.execute(sa.select(runs).select_from(STANDING).where(*where))
         return {(run.job, run.account, run.fingerprint): run for run in map(to_run, found)}
 
     async def moving(self) -> Mapping[str, int]:
@@ -100,21 +94,27 @@ class Views:
     async def usual(self) -> Mapping[str, timedelta]:
         """Return how long a run takes at each account: the median of the latest that succeeded."""
 
-        def work(tx: Tx) -> Mapping[str, timedelta]:
-            found = tx.execute(
-                sa.select(runs.c.account, runs.c.submitted_at, runs.c.finished_at)
-                .where(
-                    runs.c.project == self._project,
-                    runs.c.status == Status.SUCCEEDED,
-                    runs.c.submitted_at.is_not(None),
-                )
-                .order_by(runs.c.finished_at.desc())
-                .limit(LATEST)
+        latest = (
+            sa.select(runs.c.submitted_at, runs.c.finished_at)
+            .where(
+                runs.c.project == self._project,
+                runs.c.account == sa.bindparam("account"),
+                runs.c.finished_at.is_not(None),
+                runs.c.status == Status.SUCCEEDED,
+                runs.c.submitted_at.is_not(None),
             )
-            taken: dict[str, list[timedelta]] = {}
-            for row in found:
-                taken.setdefault(row.account, []).append(row.finished_at - row.submitted_at)
-            return {account: sorted(lengths)[len(lengths) // 2] for account, lengths in taken.items()}
+            .order_by(runs.c.finished_at.desc())
+            .limit(LATEST)
+        )
+
+        def work(tx: Tx) -> Mapping[str, timedelta]:
+            usual: dict[str, timedelta] = {}
+            for name in tx.execute(sa.select(accounts.c.name).where(accounts.c.project == self._project)):
+                found = tx.execute(latest, {"account": name.name})
+                lengths = sorted(row.finished_at - row.submitted_at for row in found)
+                if lengths:
+                    usual[name.name] = lengths[len(lengths) // 2]
+            return usual
 
         return await self._database.read(work)
 

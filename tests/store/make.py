@@ -49,7 +49,7 @@ async def put(
     """Store runs as they are, and jobs, and ask for the end of others, in one reconcile."""
     plan = Plan(changes=())
     writes = Changeset(plan=plan, records=tuple(records), runs=added, cancels=tuple(cancels))
-    return await store.declared.reconcile(lambda *_: writes, ROUTING)
+    return await store.declared.reconcile(lambda *_: writes, [], ROUTING)
 
 
 async def put_job(store: Store, name: str = "narrator", **changes: Any) -> Run:

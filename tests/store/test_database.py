@@ -441,7 +441,7 @@ async def test_the_projects_of_one_database_do_not_see_each_other(database: Data
     await put(one, a_run())
     assert [run.id for run in await one.work.open_runs()] == [a_run().id]
     assert await other.work.open_runs() == []
-    assert await other.declared.state() == ({}, [])
+    assert await other.declared.state([]) == ({}, [])
 
 
 async def test_a_connection_of_sqlite_keeps_few_pages(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ async def test_a_job_takes_over_the_run_of_one_that_left_the_files(store: Store)
     old, new = a_job("old"), a_job("new")
     run = a_run(old, status=Status.SUCCEEDED)
     await put(store, run, records=[a_record(old)])
-    await store.declared.reconcile(lambda *_: _unmanaged("old"), ROUTING)
+    await store.declared.reconcile(lambda *_: _unmanaged("old"), [], ROUTING)
     await store.decisions.take_over(a_record(new, held="why"), run)
     assert (await stored(store, run)).job == "new"
     (standing,) = await store.views.standings()
@@ -144,7 +144,7 @@ async def test_a_job_with_other_runs_is_not_forgotten_with_one_of_them(store: St
     old = a_job("old")
     first, second = a_run(old, status=Status.FAILED), a_run(old, attempt=2, status=Status.SUCCEEDED)
     await put(store, first, second, records=[a_record(old)])
-    await store.declared.reconcile(lambda *_: _unmanaged("old"), ROUTING)
+    await store.declared.reconcile(lambda *_: _unmanaged("old"), [], ROUTING)
     await store.decisions.take_over(a_record(a_job("new")), second)
     assert [each.record.name for each in await store.views.standings()] == ["new", "old"]
     assert [run.id for run in await store.views.history("old")] == [first.id]

@@ -1,5 +1,6 @@
 """The one transaction that applies a plan."""
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 import sqlalchemy as sa
-from core.make import PROJECT, a_job, a_record, a_run, known
+from core.make import NOW, PROJECT, a_job, a_record, a_run, known
 
 from orchestrator.core.changeset import Changeset, make_changeset
 from orchestrator.core.job import Job, OnChange, OnRemove, Policy
@@ -30,7 +31,7 @@ async def apply(store: Store, *declared: Job) -> Changeset:
             found, known, project=PROJECT, now=now, make_id=lambda: make_id("run"), steps={"oxen": ["run"]}
         )
 
-    return await store.declared.reconcile(decide, ROUTING)
+    return await store.declared.reconcile(decide, declared, ROUTING)
 
 
 async def test_what_was_applied_is_remembered_and_applying_it_again_writes_nothing(store: Store) -> None:
@@ -40,7 +41,7 @@ async def test_what_was_applied_is_remembered_and_applying_it_again_writes_nothi
         policy=replace(job.policy, overdue_after=HOUR, on_change=OnChange.REFUSE, on_remove=OnRemove.CANCEL),
     )
     (run,) = (await apply(store, job)).runs
-    records, found = await store.declared.state()
+    records, found = await store.declared.state([job])
     assert records == {job.name: a_record(job)}
     assert found == [known(run)]
     assert await stored(store, run) == run
@@ -53,7 +54,7 @@ async def test_what_was_applied_is_remembered_and_applying_it_again_writes_nothi
 async def test_a_policy_of_an_older_release_has_defaults(store: Store, database: Database) -> None:
     await apply(store, a_job())
     await database.write(lambda tx: tx.execute(sa.update(jobs).values(policy={})))
-    records, _ = await store.declared.state()
+    records, _ = await store.declared.state([])
     assert records["narrator"].policy == Policy()
 
 
@@ -150,8 +151,40 @@ async def test_a_decision_that_fails_writes_nothing(store: Store) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        await store.declared.reconcile(decide, ROUTING)
-    assert await store.declared.state() == ({}, [])
+        await store.declared.reconcile(decide, [], ROUTING)
+    assert await store.declared.state([]) == ({}, [])
     await put(store, records=[a_record(a_job())])
-    records, _ = await store.declared.state()
+    records, _ = await store.declared.state([])
     assert list(records) == ["narrator"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_plan_needs_no_more_than_is_read_for_it(store: Store, seed: int) -> None:
+    """The runs that are read give the plan that all of them would."""
+    dice = random.Random(seed)  # noqa: S311 - cases, not secrets
+    made: list[Run] = []
+    recorded: dict[str, Record] = {}
+    for name in "abcdef":
+        for version in "123"[: dice.randrange(4)]:
+            job = replace(a_job(name), fingerprint=f"f{dice.choice(name + 'ax')}{version}")
+            recorded[name] = a_record(job)
+            for attempt in range(1, dice.randrange(1, 4)):
+                run = a_run(job, id=f"r{len(made)}", attempt=attempt, status=dice.choice(list(Status)))
+                made.append(replace(run, marker=run.id, created_at=NOW + len(made) * HOUR))
+    await put(store, *dice.sample(made, len(made)), records=list(recorded.values()))
+    every = list(map(known, made))
+    for _ in range(20):
+        declared = [
+            replace(a_job(name), fingerprint=f"f{dice.choice(name + 'ax')}{dice.choice('123')}")
+            for name in dice.sample("abcdefgh", dice.randrange(9))
+        ]
+        records, found = await store.declared.state(declared)
+        assert plan(declared, records, found) == plan(declared, records, every)
+
+
+async def test_what_is_over_is_not_read(store: Store) -> None:
+    job = a_job()
+    await put(store, *(a_run(job, id=f"r{n}", marker=f"m{n}", attempt=n) for n in range(1, 21)))
+    await apply(store, job)
+    records, found = await store.declared.state([job])
+    assert ([run.attempt for run in found], list(records)) == ([20], [job.name])

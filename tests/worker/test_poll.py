@@ -177,7 +177,7 @@ async def history(watched: Watching, hours: list[float]) -> None:
         )
         for number, length in enumerate(hours)
     ]
-    await watched.store.declared.reconcile(writes(made), watched.engine.routing)
+    await watched.store.declared.reconcile(writes(made), [], watched.engine.routing)
 
 
 def writes(made: Sequence[Run]) -> Callable[..., Changeset]:
@@ -291,7 +291,7 @@ async def test_one_account_that_hangs_delays_no_other(url: str, tmp_path: Path, 
             "/_sandbox/seed", json={"provider": "cohere", "account": "calm", "status": "STATUS_READY"}
         ).json()["ids"]
         other = replace(watched.a_run(7, calm), account="calm", kind="cohere", id="run-calm")
-        await watched.store.declared.reconcile(writes([other]), watched.engine.routing)
+        await watched.store.declared.reconcile(writes([other]), [], watched.engine.routing)
         watched.bench.fault("hang_before", operation="list")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watched.engine.round, "oxen")

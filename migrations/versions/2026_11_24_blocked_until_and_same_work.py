@@ -1,4 +1,4 @@
-"""Keep how long a provider wants to be left alone apart from who polls it."""
+"""Keep a provider's own wish apart from who polls it; find the runs of the same work."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,4 +15,7 @@ def upgrade() -> None:
     op.execute(
         "update accounts set blocked_until = lease_until, lease_until = null"
         " where owner is null and lease_until is not null"
+    )
+    op.create_index(
+        op.f("ix_runs_project_account_fingerprint"), "runs", ["project", "account", "fingerprint"]
     )

@@ -1,4 +1,4 @@
-"""What a signal does before anything is under way: it ends the process, with a code of `contract.md` §3."""
+"""What a signal does before anything is under way: it ends the process."""
 
 import os
 import signal

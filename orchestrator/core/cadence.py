@@ -1,4 +1,4 @@
-"""How often an account is looked at: its interval, closer near the usual end of a run, within its budget."""
+"""How often an account is polled: at its interval, more often near the usual end of a run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ FEWEST = 5
 """Finished runs from which a usual length is learned."""
 
 CLOSER = 4
-"""How many looks there are in an interval while a run is near its usual end."""
+"""How many polls there are in an interval while a run is near its usual end."""
 
 LEAST = timedelta(seconds=1)
 SHARE = 0.5
-"""Of the requests that an account may make, those that looking at it may use up."""
+"""The share of an account's requests that polling may use."""
 
 FAR = 3
 FAR_AT_LEAST = timedelta(hours=1)
@@ -28,7 +28,7 @@ class Usual:
 
     @property
     def far(self) -> timedelta:
-        """The age from which a run is far outside of what was ever seen."""
+        """The age from which a run takes far longer than any before."""
         return max(self.longest * FAR, self.longest + FAR_AT_LEAST)
 
     @classmethod
@@ -43,7 +43,7 @@ class Usual:
 
 
 def learn(lengths: Mapping[str, Sequence[timedelta]]) -> Mapping[str, Usual]:
-    """Learn the usual end for each base model that has ended often enough; the extremes do not count."""
+    """Learn how long runs of each base model take, once enough have ended; extremes do not count."""
     return {name: _usual(sorted(took)) for name, took in lengths.items() if len(took) >= FEWEST}
 
 
@@ -53,7 +53,7 @@ def _usual(took: Sequence[timedelta]) -> Usual:
 
 
 def pace(interval: timedelta, *, near_end: bool, requests: int, per_second: float) -> timedelta:
-    """Return the longest gap to the next look, which cost `requests` when it was made last.
+    """Return the longest gap to the next poll; the last one took `requests` requests.
 
     Looking alone never takes more than its share of `per_second`, so that there is room to send.
     """
@@ -62,15 +62,15 @@ def pace(interval: timedelta, *, near_end: bool, requests: int, per_second: floa
 
 
 LAGGING = 3
-"""Intervals without a complete look after which what is known of an account is stale."""
+"""Intervals without a complete poll after which what is known of an account is stale."""
 
 
 def lag(known_at: datetime | None, interval: timedelta, now: datetime) -> timedelta | None:
-    """Return by how much the next complete look is late; None where nothing was ever known."""
+    """Return by how much the next complete poll is late; None if there never was one."""
     return None if known_at is None else max(now - known_at - interval, timedelta())
 
 
 def lags(known_at: datetime | None, interval: timedelta, now: datetime) -> bool:
-    """Say whether it is so late that somebody should know."""
+    """Say whether it is late enough to raise an alarm."""
     late = lag(known_at, interval, now)
     return late is not None and late > interval * (LAGGING - 1)

@@ -1,4 +1,4 @@
-"""From a plan to what is written, and what of it the daemon may not do by itself."""
+"""From a plan to the changes that one transaction stores, and which of them need a person."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changeset:
-    """What one transaction writes; `unmanaged` names the recorded jobs that no job file declares."""
+    """What one transaction stores; `unmanaged` names the recorded jobs that no job file declares."""
 
     plan: Plan
     records: tuple[Record, ...] = ()
@@ -37,7 +37,7 @@ def make_changeset(
     steps: Mapping[str, Sequence[str]],
     held: Mapping[str, str] | None = None,
 ) -> Changeset:
-    """Turn `plan` into writes; a job in `held` keeps its run, and its reason to wait is recorded.
+    """Turn `plan` into a changeset; a job in `held` keeps its run, and the reason is recorded.
 
     `steps` names the calls after create for each provider kind.
     """
@@ -138,7 +138,7 @@ def _attempts(known: Iterable[Known]) -> Mapping[tuple[str, str, str], int]:
 
 
 def _cleared(job: Job, previous: Known | None, cancels: list[str]) -> str | None:
-    """Cancel what the replacement supersedes where that is free or asked for; return whom it waits for."""
+    """Cancel the replaced run if that is free or asked for; return the run that the new one waits for."""
     if previous is None or previous.status.final:
         return None
     if previous.status is Status.PENDING:

@@ -1,4 +1,4 @@
-"""One event on its way to one hook: who hears of it, in which bytes, and when it is tried."""
+"""One event on its way to one hook: who gets it, as which bytes, and when it is tried."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ from orchestrator.core.text import MESSAGE_CAP, clean
 SCHEDULE = tuple(
     timedelta(seconds=seconds) for seconds in (0, 5, 30, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 )
-"""The full wait before each attempt; half of it to all of it is drawn (`reliability.md` §4)."""
+"""The full wait before each attempt; half of it to all of it is drawn by lot."""
 
 LONGEST_WAIT = timedelta(hours=24)
 BODY_CAP = 65536
@@ -42,7 +42,7 @@ class Delivery:
     project: str
     job: str | None
     lane: str
-    """What is delivered in order: the job, or the account for an account's events."""
+    """Deliveries of one lane stay in order: those of a job, or of an account for its own events."""
     body: bytes
     state: DeliveryState = DeliveryState.PENDING
     attempts: int = 0
@@ -54,7 +54,7 @@ class Delivery:
     epoch: int = 0
     lease_until: datetime | None = None
     lasting: bool = False
-    """It is sent only if the state that it tells of still holds when it is due."""
+    """It is sent only if the state it reports still holds when it is due."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,16 +84,16 @@ class Route:
     providers: tuple[str, ...] | None = None
     superseded: bool = False
     lasts: timedelta = timedelta(0)
-    """How long a state must last before it is told."""
+    """How long a state must last before it is reported."""
 
 
 def wants(route: Route, event: Event, *, current: bool) -> bool:
-    """Decide whether `route` hears of `event`."""
+    """Decide whether `route` gets `event`."""
     return refusal(route, event, current=current) is None
 
 
 def refusal(route: Route, event: Event, *, current: bool) -> str | None:
-    """Say why `route` does not hear of `event`, None where it does."""
+    """Say why `route` does not get `event`, None if it does."""
     if event.type not in route.events:
         return f"its events do not include {event.type}"
     if event.job is not None and route.jobs is not None and not _fits(event.job, route.jobs):
@@ -115,7 +115,7 @@ def routes_of(names: Iterable[str], known: Mapping[str, Route]) -> tuple[Route, 
 
 
 def body(event: Event, run: Run | None, *, current: bool = True) -> bytes:
-    """Write what a hook gets (`contract.md` §4); these bytes are what is signed and sent, always."""
+    """Return the body that a hook gets; exactly these bytes are signed and sent."""
     data: dict[str, Any] = {
         "job": event.job,
         "provider": event.account,
@@ -181,7 +181,7 @@ def settled(delivery: Delivery, attempt: Attempt, now: datetime, *, jitter: floa
             settled_at=now,
         )
     if attempt.stale:
-        # The table in force now has all of its attempts before it.
+        # The table in force now has not used any of its attempts.
         return replace(done, attempts=1, due_at=next_try(1, now, jitter=jitter))
     attempts = delivery.attempts + (0 if attempt.later else 1)
     due = next_try(max(attempts, 1), now, jitter=jitter, retry_after=attempt.retry_after)

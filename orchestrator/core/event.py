@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class EventType(StrEnum):
-    """What happened (`contract.md` §2)."""
+    """What happened."""
 
     SUBMITTED = "job.submitted"
     QUEUED = "job.queued"
@@ -29,7 +29,7 @@ DEFAULT_EVENTS = (
     EventType.IN_DOUBT,
     EventType.PAUSED,
 )
-"""What a hook hears of when its table does not say."""
+"""The events that a hook gets unless its table says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

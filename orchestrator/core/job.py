@@ -13,11 +13,11 @@ from typing import Any
 JsonObject = Mapping[str, Any]
 
 MARKER = re.compile(r"(?<![A-Za-z0-9])ft1-[a-z2-7]{20}(?![A-Za-z0-9])")
-"""A whole marker inside a provider's text field (`contract.md` §2)."""
+"""A whole marker inside a provider's text field ."""
 
 
 class OnChange(StrEnum):
-    """What becomes of a job whose paid work was edited."""
+    """What happens to a job whose paid work was edited."""
 
     ASK = "ask"
     REPLACE = "replace"

@@ -33,7 +33,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
-    """As much of a run as a plan needs."""
+    """The part of a run that a plan needs."""
 
     id: str
     job: str
@@ -52,7 +52,7 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """What becomes of one job; `run` is the run that it is about, where there is one."""
+    """What happens to one job; `run` is the run concerned, if any."""
 
     action: Action
     job: str

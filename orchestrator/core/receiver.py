@@ -1,10 +1,10 @@
-"""What attempts tell of a receiver: whether its hook stays on, and whether its origin is given a rest."""
+"""What attempts say about a receiver: whether its hook stays on, and whether its origin rests."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 OPENS_AT = 5
-"""Troubles in a row after which an origin is left alone."""
+"""Troubles in a row after which nothing is sent to an origin for a while."""
 PROBE_AFTER = timedelta(seconds=60)
 FLAGGED_AT = 3
 """Equal refusals in a row after which a hook is shown as refused."""
@@ -21,7 +21,7 @@ class Attempt:
     unsent: bool = False
     """It was given back before anything was tried."""
     stale: bool = False
-    """The hook's table changed meanwhile: it tells nothing of how the hook stands now."""
+    """The hook's table has changed since, so this says nothing about the hook now."""
     later: bool = False
     """It was asked for a later try, which is no failure."""
     gone: bool = False
@@ -36,12 +36,12 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HookHealth:
-    """How one hook stands, as far as its attempts and its table tell."""
+    """The health of one hook, by its attempts and its table."""
 
     name: str
     origin: str = ""
     digest: str = ""
-    """The hash of its table, so that a mended one is known."""
+    """The hash of its table, so that a change is noticed."""
     declared: bool = True
     off: str | None = None
     """Why it was switched off."""
@@ -63,7 +63,7 @@ class HookHealth:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Breaker:
-    """How one origin stands: after `OPENS_AT` troubles in a row it rests, then one attempt probes it."""
+    """The state of one origin: after `OPENS_AT` troubles in a row it rests, then one attempt probes it."""
 
     failures: int = 0
     open_until: datetime | None = None

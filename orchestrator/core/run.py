@@ -45,10 +45,10 @@ class Reason(StrEnum):
     NEEDS = "needs"
 
 
-# Not frozen, which would make it five times as dear: a listing makes one of each of its lines.
+# Not frozen: that would make it five times slower to create, and a listing creates one for each item.
 @dataclass(kw_only=True, slots=True)
 class Snapshot:
-    """What a provider says of one fine-tune; `status` is None where its word is not known."""
+    """What a provider says of one fine-tune; `status` is None if its word is unknown."""
 
     remote_id: str
     status: Status | None
@@ -89,7 +89,7 @@ class Run:
     message: str | None = None
     sequence: int = 0
     overdue: bool = False
-    """It was told that it takes too long."""
+    """It was reported that it takes too long."""
     looks: int = 0
     """Complete listings that did not show it."""
     created_at: datetime
@@ -114,7 +114,7 @@ class Run:
 
 
 def next_call(run: Run) -> Literal["submit", "find", "step", "cancel", "poll"] | None:
-    """Say which provider call brings `run` forward, or None where it rests."""
+    """Say which provider call moves `run` on, or None if there is none to make."""
     match run.status:
         case Status.PENDING:
             return "submit"

@@ -1,13 +1,13 @@
-"""When to look again: the cadence of polls, of look-ups for a lost answer, and the back-off of failures."""
+"""When to try again: polls, searches for a lost answer, and the back-off after failures."""
 
 from datetime import datetime, timedelta
 
 LOOKS = tuple(timedelta(seconds=seconds) for seconds in (0, 15, 60, 300))
-"""Waits before the first look-ups for a lost answer (`reliability.md` §3.5, 8)."""
+"""Waits before the first searches for a lost answer."""
 
 LATER_LOOKS = timedelta(minutes=15)
 LONGEST_DELAY = LATER_LOOKS
-"""Longest that a run is put off by itself; what its provider asks for beyond that, its account waits for."""
+"""The longest delay of a run; if its provider asks for more, the whole account waits."""
 SEND_DEADLINE = timedelta(seconds=30)
 FIRST_BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=10)
@@ -50,12 +50,12 @@ def back_off(
 
 
 def put_off(due: datetime, now: datetime) -> datetime:
-    """Return when a run is tried again whose account may be left alone for longer."""
+    """Return when a run is tried again; its account may have to wait longer."""
     return min(due, now + LONGEST_DELAY)
 
 
 def asked_until(now: datetime, retry_after: float | None) -> datetime | None:
-    """Say until when the provider itself wants to be left alone; None where it did not ask for that."""
+    """Say until when the provider asked to be left alone; None if it did not."""
     if retry_after is None:
         return None
     return now + timedelta(seconds=min(retry_after, LONGEST_ASKED.total_seconds()))

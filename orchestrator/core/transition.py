@@ -1,4 +1,4 @@
-"""Every way a run may move, with the events that tell of it; the diagram is in `docs/reliability.md`."""
+"""Every way a run may move, with its events; the diagram is in `docs/reliability.md`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -59,7 +59,7 @@ def retreat(run: Run, now: datetime, *, reason: Reason | None, message: str, due
 
 
 def bind(run: Run, snapshot: Snapshot, now: datetime) -> Transition:
-    """Write down the provider's id; a final state is left to the next poll, which also knows the result."""
+    """Record the provider's id; a final state is left to the next poll, which also learns the result."""
     status = snapshot.status if snapshot.status in (Status.QUEUED, Status.RUNNING) else Status.QUEUED
     bound = replace(
         run,
@@ -84,7 +84,7 @@ def bind(run: Run, snapshot: Snapshot, now: datetime) -> Transition:
 
 
 def doubt(run: Run, now: datetime, *, message: str, due_at: datetime | None = None) -> Transition:
-    """Keep what may have been applied as in doubt, to be looked up at `due_at`."""
+    """Mark a run in doubt that may have been applied, to be searched for at `due_at`."""
     return Transition(
         before=run,
         run=replace(
@@ -107,7 +107,7 @@ def look_again(run: Run, *, due_at: datetime) -> Transition:
 def stop_for_person(
     run: Run, now: datetime, *, reason: Reason, message: str, due_at: datetime | None = None
 ) -> Transition:
-    """Leave it in doubt for a person to decide, and tell once; it is still looked for at `due_at`."""
+    """Leave it in doubt for a person to decide, reported once; it is still searched for at `due_at`."""
     stopped = replace(
         run,
         status=Status.IN_DOUBT,
@@ -123,10 +123,10 @@ def stop_for_person(
 
 
 def observe(run: Run, snapshot: Snapshot, now: datetime, *, result: JsonObject | None = None) -> Transition:
-    """Take what the provider says; a word that is not known leaves the status, and is shown."""
+    """Take over what the provider says; an unknown word is shown and leaves the status as it is."""
     status = snapshot.status or run.status
     if run.status.final or (run.status is Status.RUNNING and status is Status.QUEUED):
-        status = run.status  # a listing may lag behind; what was seen running is not un-run
+        status = run.status  # a listing may lag behind: a run seen running never goes back to queued
     if status is Status.SUCCEEDED and result is None:
         status = run.status  # not a success until there is a model to name
     if status is run.status:
@@ -142,7 +142,7 @@ def observe(run: Run, snapshot: Snapshot, now: datetime, *, result: JsonObject |
         )
     message = snapshot.message
     if run.cancel and not status.final:
-        message = message or run.message  # what became of the cancellation holds until the end
+        message = message or run.message  # the outcome of the cancellation is shown until the end
     return finish(run, now, status=status, message=message, result=result, word=snapshot.provider_status)
 
 
@@ -170,7 +170,7 @@ def finish(
     result: JsonObject | None = None,
     word: str | None = None,
 ) -> Transition:
-    """Move to `status`, with its event; what is final already stays as it is."""
+    """Move to `status`, with its event; a final run stays as it is."""
     if run.status.final:
         return Transition(before=run, run=run)
     moved = replace(
@@ -215,7 +215,7 @@ def _event(kind: EventType, run: Run, previous: Status, now: datetime) -> Event:
 
 
 def overdue(run: Run, now: datetime, limit: timedelta) -> Transition | None:
-    """Tell once that `run` takes longer than `limit`, counted from its submission."""
+    """Report once that `run` has taken longer than `limit` since its submission."""
     if run.overdue or run.submitted_at is None or run.status.final or now - run.submitted_at < limit:
         return None
     late = replace(run, overdue=True, sequence=run.sequence + 1)

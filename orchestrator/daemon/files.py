@@ -1,4 +1,4 @@
-"""The job files while a daemon runs: read again when they change, taken when sound and at rest."""
+"""The job files while a daemon runs: read again when they change, taken once they are valid and steady."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.daemon")
 
 STEADY_SECONDS: Final = 0.2
 LONGEST: Final = 4000
-"""Characters of a trouble with the files, as logs and /readyz tell it."""
+"""The most characters of a problem with the files that logs and /readyz show."""
 FIXED: Final = ("database", "project")
 """Settings that are fixed until the daemon is restarted."""
 
@@ -31,7 +31,7 @@ class JobFiles:
     """Why the files as they are now are not in force."""
 
     async def watch(self, files: Iterable[Path], changed: Callable[[], None], stop: anyio.Event) -> None:
-        """Call `changed` when `files`, or job files beside them, are not what they were, until `stop`."""
+        """Call `changed` whenever `files`, or job files beside them, have changed, until `stop`."""
         named = frozenset(files)
         # The folder: a watched file would be lost at its first atomic replacement.
         folders = {path.parent for path in named}
@@ -46,7 +46,7 @@ class JobFiles:
                 changed()
 
     async def news(self, now: Manifest) -> Manifest | None:
-        """Return the files where they are to be taken in place of `now`; why they are not is logged once."""
+        """Return the files if they are to replace `now`; why they cannot is logged once."""
         try:
             return await self._news(now)
         except (ManifestError, SettingsError) as error:
@@ -89,7 +89,7 @@ class JobFiles:
 
 
 def _stamps(folders: Iterable[Path], named: Container[Path]) -> Mapping[str, tuple[int, ...] | None]:
-    """Say of each job file, links followed, what changes with its content; None where it cannot be told."""
+    """Return, for each job file, what changes with its content, links followed; None if unreadable."""
     found: dict[str, tuple[int, ...] | None] = {}
     for folder in folders:
         for path in folder.iterdir():

@@ -1,4 +1,4 @@
-"""One account at work: its provider, opened when first needed, and what every step of a round shares."""
+"""One account at work: its provider and everything that the steps of a round share."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,7 +48,7 @@ class Preflight:
 
 @dataclass(kw_only=True)
 class AccountWorker:
-    """What a round on one account works with."""
+    """Works on one account, one round at a time."""
 
     name: str
     options: AccountOptions
@@ -62,17 +62,17 @@ class AccountWorker:
     overdue: Mapping[str, timedelta] = field(default_factory=dict)
     """How long each job may take, for those that say so."""
     stopping: Callable[[], bool] = lambda: False
-    """Says that nothing new should be begun."""
+    """Says whether to begin nothing new."""
     between: Callable[[], Awaitable[object]] = checkpoint
-    """Does what is due to be sent, between two pages of a long listing."""
+    """Sends what is due, between two pages of a long listing."""
     preflight: Preflight | None = None
     """The last listing before purchases."""
     held: Account | None = None
-    """The account as it is claimed by this process for polling, from one look to the next."""
+    """The account as this process has claimed it for polling, kept from one poll to the next."""
     depths: Mapping[str, int] = field(default_factory=dict)
-    """On which page the last listing showed each open run, where they are fewer than its pages."""
+    """On which page the last listing showed each open run, if there are fewer runs than pages."""
     usual: Mapping[str, Usual] = field(default_factory=dict)
-    """When runs of this account end, by base model, and when that was learned."""
+    """How long runs of this account take, by base model."""
     learned_at: datetime | None = None
     late_at: datetime | None = None
     """Before this no run is overdue."""
@@ -81,13 +81,13 @@ class AccountWorker:
 
     @contextmanager
     def round(self) -> Iterator[None]:
-        """Go round within, until `stop`."""
+        """Run a round inside, which `stop` ends."""
         with anyio.CancelScope() as self._round:
             yield
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Let what happens within end before `stop` ends the round: it may be paid for, or half done."""
+        """Keep `stop` from cutting off what happens inside: it may be paid for, or half done."""
         self._sending = True
         try:
             yield
@@ -97,7 +97,7 @@ class AccountWorker:
                 self._round.cancel()
 
     def stop(self) -> None:
-        """End the round that is under way: at once where it only reads."""
+        """End the round: at once if it only reads, else after what is being sent."""
         if not self._sending:
             self._round.cancel()
 
@@ -105,7 +105,7 @@ class AccountWorker:
         """Say whether reading each of `waiting` takes fewer requests than a listing down to the last."""
         if not self.depths or not self.provider.can("get"):
             return False
-        # Where the newest come first a new one stands on the first page; elsewhere nobody knows.
+        # If the newest come first, a new run is on the first page; otherwise nobody knows.
         unknown = 1 if self.provider.facts.newest_first.value else None
         depths = [self.depths.get(remote_id, unknown) for remote_id in waiting]
         known = [depth for depth in depths if depth is not None]
@@ -113,7 +113,7 @@ class AccountWorker:
 
     @contextmanager
     def claimed(self, run: Run) -> Iterator[None]:
-        """Let no request leave that changes something, once another process may have the run."""
+        """Inside, send no request that changes something once another process may have taken the run."""
         claim, http = claim_on(run), self.provider.http
         http.may_change = lambda: self.store.leases.sure(claim)
         try:
@@ -122,13 +122,13 @@ class AccountWorker:
             http.may_change = lambda: True
 
     async def move(self, run: Run, step: Step) -> Run:
-        """Commit `step` and keep the claim."""
+        """Commit `step` and keep the run claimed."""
         moved = await self.store.work.move(run, step, self.routing)
         told(run, moved)
         return moved
 
     async def leave(self, run: Run, step: Step) -> Run | None:
-        """Commit `step` and give the claim back; None where another worker has the run by now."""
+        """Commit `step` and give the run back; None if another worker has taken it."""
         try:
             return await self.move(run, lambda run, now: step(run, now).released())
         except LeaseLost:
@@ -136,7 +136,7 @@ class AccountWorker:
             return None
 
     async def listing(self) -> tuple[Snapshot, ...]:
-        """Read all that the account holds, to the end; anything less raises."""
+        """List everything in the account, to the end; raises if the listing is not complete."""
         items: list[Snapshot] = []
         async for page in pages(self.provider):
             crashpoint.reach("page-listed")
@@ -144,7 +144,7 @@ class AccountWorker:
         return tuple({item.remote_id: item for item in items}.values())
 
     async def strangers(self, listed: tuple[Snapshot, ...]) -> tuple[Snapshot, ...]:
-        """Leave out what is bound to a run already."""
+        """Return the fine-tunes that no run is bound to."""
         ours: set[str] = set()
         ids = [item.remote_id for item in listed]
         for start in range(0, len(ids), 500):

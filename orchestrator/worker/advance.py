@@ -1,4 +1,4 @@
-"""Calls on bound runs: the steps after create, and a cancellation that was asked for."""
+"""Calls on runs that the provider has: the steps after create, and requested cancellations."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +18,7 @@ BATCH = 20
 
 
 async def advance(worker: AccountWorker) -> int:
-    """Bring bound runs forward whose next move is ours; returns how many there were."""
+    """Make the next call for each run that needs one; returns how many there were."""
     claimed = list(await worker.store.work.claim_calls(worker.name, most=BATCH))
     count = len(claimed)
     try:
@@ -34,9 +34,9 @@ async def advance(worker: AccountWorker) -> int:
 
 
 async def _steps(worker: AccountWorker, run: Run) -> None:
-    """Make the calls that are left, each recorded before and after.
+    """Make the remaining calls, each recorded before and after.
 
-    One that may have been made already is repeated by the driver alone, which looks first.
+    A call that may have been made already is made again: the driver checks first.
     """
     while (name := run.unfinished) is not None and not run.status.final:
         try:
@@ -77,7 +77,7 @@ def _later(run: Run, now: datetime, *, error: ProviderError, jitter: float) -> T
 
 
 async def _cancel(worker: AccountWorker, run: Run) -> None:
-    """Ask the provider to end `run`; that it did is told by a later look."""
+    """Ask the provider to end `run`; a later poll shows whether it did."""
     draft = run.provider_status in worker.provider.drafts
     if draft and run.unfinished and run.steps[run.unfinished] == "todo":
         await worker.leave(
@@ -95,7 +95,7 @@ async def _cancel(worker: AccountWorker, run: Run) -> None:
         with worker.claimed(run):
             await (worker.provider.delete if how == "delete" else worker.provider.cancel)(run.remote_id)
     except Missing:
-        pass  # nothing is left to end; for a deletion that is its success
+        pass  # there is nothing left to end, which is what a deletion wants
     except Rejected as error:
         await worker.leave(run, partial(_asked, message=f"{how} refused: {error.message}"))
         return

@@ -28,7 +28,7 @@ class Deliverer:
     hooks: Mapping[str, Hook]
     jitter: Callable[[], float] = random.random
     stopping: Callable[[], bool] = lambda: False
-    """Says that nothing new should be begun."""
+    """Says whether to begin nothing new."""
     _pumps: list[Pump] = field(default_factory=list)
     """Those at work."""
     _unused: list[Hook] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a complete listing says of a run that is about to be sent, or was: there, perhaps, or not."""
+"""Finding a run in a complete listing, before it is sent or after its answer was lost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,26 +15,26 @@ from orchestrator.worker.account import AccountWorker, log
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Match:
-    """What of a listing may be `run`: none, the one, or what a person must tell apart."""
+    """What in a listing may be a run: nothing, one fine-tune, or several that a person must tell apart."""
 
     one: Snapshot | None = None
     several: tuple[Snapshot, ...] = ()
 
 
 async def find_match(worker: AccountWorker, run: Run, strangers: Sequence[Snapshot]) -> Match:
-    """Look for `run` among what is bound to no run."""
+    """Look for `run` among the fine-tunes that no run is bound to."""
     found = await worker.provider.find(run, strangers)
     if worker.provider.facts.marker_field.value is None:
         return _unmarked(run, found)
     marked = tuple(item for item in strangers if item.marker == run.marker)
     if len(found) == 1 and len(marked) == 1:
         return Match(one=found[0])
-    # Two with one marker, or the marker on other work: neither is for a program to decide.
+    # Two fine-tunes with one marker, or the marker on other work: a person must decide.
     return Match(several=marked or found)
 
 
 def _unmarked(run: Run, found: Sequence[Snapshot]) -> Match:
-    """Without a marker a draft of the same work serves, the newest first; work under way is only like it.
+    """Without a marker, take the newest draft of the same work; a fine-tune under way is only similar.
 
     A run that was sent knows its own by the time, too, so that one found is it. A later attempt is
     wanted beside what is there already.
@@ -48,7 +48,7 @@ def _unmarked(run: Run, found: Sequence[Snapshot]) -> Match:
 
 
 def conflict(run: Run, now: datetime, *, found: Sequence[Snapshot]) -> Transition:
-    """Leave it to a person to say which of `found` it is."""
+    """Ask a person which of `found` it is."""
     ids = ", ".join(item.remote_id for item in found)
     message = (
         f"the provider has {ids}, any of which may be this run: "
@@ -58,7 +58,7 @@ def conflict(run: Run, now: datetime, *, found: Sequence[Snapshot]) -> Transitio
 
 
 async def bind_found(worker: AccountWorker, run: Run, found: Snapshot) -> None:
-    """Bind `run` to what a listing or the journal shows, unless another run has it."""
+    """Bind `run` to a fine-tune from a listing or the journal, unless another run has it."""
     holder = (await worker.store.work.bound(worker.name, [found.remote_id])).get(found.remote_id)
     if holder is not None and holder.id != run.id:
         await worker.leave(run, partial(conflict, found=[found]))
@@ -68,7 +68,7 @@ async def bind_found(worker: AccountWorker, run: Run, found: Snapshot) -> None:
 
 
 async def later_attempts(worker: AccountWorker, run: Run, strangers: Sequence[Snapshot]) -> bool:
-    """Take back the attempts after `run` that a lost database knew; says whether there were any."""
+    """Record later attempts of `run` that only a lost database knew of; says whether there were any."""
     marks = {item.marker: item for item in strangers if item.marker}
     if not marks:
         return False
@@ -87,5 +87,5 @@ async def later_attempts(worker: AccountWorker, run: Run, strangers: Sequence[Sn
 
 
 def superseded(run: Run, now: datetime) -> Transition:
-    """End an attempt that the provider no longer has, while it has a later one of the same work."""
+    """End an attempt that the provider no longer has although it has a later one of the same work."""
     return finish(run, now, status=Status.LOST, message="the provider has a later attempt, but not this one")

@@ -1,4 +1,4 @@
-"""Telling once of runs that take too long: longer than they may, or far longer than any did before."""
+"""Reporting runs once that take longer than they may, or far longer than any run before."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -10,11 +10,11 @@ from orchestrator.worker.account import AccountWorker
 from orchestrator.worker.record import write
 
 RECHECK: Final = timedelta(minutes=5)
-"""The longest time after which all are looked at again; an import may bring in an old one."""
+"""The longest time between two checks of all runs; an import may bring in an old one."""
 
 
 async def tell_overdue(worker: AccountWorker, now: datetime) -> None:
-    """Tell of each run whose time is up; asks the database only when the next one may be."""
+    """Report each run whose time is up; asks the database only when the next one may be due."""
     limits = [*worker.overdue.values(), *(usual.far for usual in worker.usual.values())]
     if not limits or (worker.late_at is not None and now < worker.late_at <= now + RECHECK):
         return
@@ -33,7 +33,7 @@ async def tell_overdue(worker: AccountWorker, now: datetime) -> None:
 
 
 def _limit(worker: AccountWorker, run: Aging) -> timedelta | None:
-    """Return how long a run may take: what its job says, else what is far outside of the history."""
+    """Return how long a run may take: as its job says, else far longer than any run so far."""
     usual = worker.usual.get(run.base or "")
     return worker.overdue.get(run.job, usual.far if usual else None)
 

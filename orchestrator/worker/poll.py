@@ -1,4 +1,4 @@
-"""Polling: pages of a listing against the open runs, writing only what changed, one transaction a page."""
+"""Polling: compares a listing with the open runs, page by page, and writes only what changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,18 +22,18 @@ from orchestrator.worker.overdue import tell_overdue
 from orchestrator.worker.record import SnapshotRecorder, write
 
 BETWEEN_SECONDS: Final = 0.25
-"""How often a long listing lets what is due to be sent go first."""
+"""How often a long listing pauses for what is due to be sent."""
 
 LISTINGS_BEFORE_LOST: Final = 2
 READS_A_LOOK: Final = 50
-"""Runs that a listing did not show and that are read one by one, in one look."""
+"""The most runs missing from a listing that one poll reads one by one."""
 RELEARN: Final = timedelta(minutes=5)
 _NOT_OURS: Final = object()
 
 
 @dataclass(kw_only=True)
 class _Look:
-    """One look at an account: what is still to be seen, and when it began."""
+    """One poll of an account: which runs are still to be seen, and when it began."""
 
     account: Account
     recorder: SnapshotRecorder
@@ -45,7 +45,7 @@ class _Look:
 
 
 async def poll(worker: AccountWorker) -> datetime | None:
-    """Look at all open runs of the account, and say when it is looked at next; None: another daemon does."""
+    """Poll all open runs of the account and say when to poll next; None if another daemon polls it."""
     watch = await worker.store.watch.open(worker.name)
     account = await _claimed(worker)
     if account is None:
@@ -76,7 +76,7 @@ async def poll(worker: AccountWorker) -> datetime | None:
 
 
 async def _claimed(worker: AccountWorker) -> Account | None:
-    """Go on with what is still claimed from the last look, else claim it."""
+    """Keep the claim of the last poll if it still holds, else claim the account."""
     held = worker.held
     if held is not None and worker.store.leases.holds(claim_on(held)):
         return held
@@ -84,7 +84,7 @@ async def _claimed(worker: AccountWorker) -> Account | None:
 
 
 async def _learn(worker: AccountWorker, look: _Look) -> None:
-    """Learn from the account's own history when runs usually end, anew where some have ended since."""
+    """Learn from the account's own history how long runs take, again whenever some have ended."""
     known = worker.learned_at
     if known is None or (look.recorder.finished and look.started - known >= RELEARN):
         worker.usual = learn(await worker.store.watch.lengths(worker.name, worker.provider.Spec.base))
@@ -98,7 +98,7 @@ async def _pace(worker: AccountWorker, look: _Look) -> timedelta:
 
 
 async def _allowed(worker: AccountWorker, due: datetime) -> datetime:
-    """Put `due` off where the provider has said that nothing is left of its own limit until later."""
+    """Delay `due` if the provider said that its rate limit is used up until later."""
     blocked = worker.provider.http.blocked
     return max(due, await worker.store.now() + timedelta(seconds=blocked)) if blocked else due
 
@@ -120,7 +120,7 @@ async def _see(worker: AccountWorker, look: _Look) -> None:
 
 
 async def _singly(worker: AccountWorker, look: _Look) -> bool:
-    """Read each open run by itself; False where one is missing, which only a listing can settle."""
+    """Read each open run by itself; False if one is missing, which only a listing can settle."""
     found: list[Snapshot] = []
     try:
         for remote_id in look.waiting:
@@ -134,7 +134,7 @@ async def _singly(worker: AccountWorker, look: _Look) -> bool:
 
 
 async def _page(worker: AccountWorker, look: _Look, page: Page) -> Sequence[str]:
-    """Write what changed of one page, and return which open runs it showed."""
+    """Write what changed on one page, and return the open runs that it showed."""
     changed: list[Snapshot] = []
     shown: list[str] = []
     for item in page.items:
@@ -151,7 +151,7 @@ async def _page(worker: AccountWorker, look: _Look, page: Page) -> Sequence[str]
 
 
 async def _breathe(worker: AccountWorker, look: _Look) -> None:
-    """Between two pages: see that the claim is still ours, and let what is due to be sent go first."""
+    """Between two pages, check that the claim still holds and send whatever is due."""
     now = anyio.current_time()
     if now - look.breathed < BETWEEN_SECONDS:
         return
@@ -162,7 +162,7 @@ async def _breathe(worker: AccountWorker, look: _Look) -> None:
 
 
 async def _unlisted(worker: AccountWorker, look: _Look) -> None:
-    """Settle what a complete listing did not show: lost only after two of them and a read."""
+    """Handle the runs that a complete listing did not show: lost only after two listings and a read."""
     ids, reads = list(look.waiting), READS_A_LOOK
     for start in range(0, len(ids), MOST_ASKED):
         now, runs = await worker.store.watch.bound(worker.name, ids[start : start + MOST_ASKED])
@@ -179,7 +179,7 @@ async def _unlisted(worker: AccountWorker, look: _Look) -> None:
 
 
 def _judged(worker: AccountWorker, run: Run, now: datetime) -> bool:
-    """Say whether its absence may count by now: where nothing can be read, a listing may lag for long."""
+    """Say whether its absence counts yet: without single reads, a lagging listing is all there is."""
     patience = timedelta() if worker.provider.can("get") else worker.options.doubt_window
     return not run.status.final and now - (run.submitted_at or run.updated_at) >= patience
 

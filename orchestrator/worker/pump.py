@@ -41,7 +41,7 @@ class Pump:
     jitter: Callable[[], float]
     """Gives a number from 0 to 1."""
     resting: Callable[[], bool]
-    """Says that nothing new may be begun."""
+    """Says whether to begin nothing new."""
     tick: Callable[[], None]
     """Called now and then, while a receiver takes its time."""
     _slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(IN_FLIGHT))
@@ -60,7 +60,7 @@ class Pump:
                     try:
                         batch = await self._next_batch()
                     except StoreError as error:
-                        trouble = error  # what is under way ends first, and is settled the next time
+                        trouble = error  # attempts in flight end first, and are settled the next time
                         break
                     self._begin(tasks, batch)
                     if not self._flying and not self.owed:
@@ -93,7 +93,7 @@ class Pump:
 
     async def _send(self, delivery: Delivery, table: str) -> None:
         async with self._slots:
-            # What was claimed ahead is given back where the receiver wants no more, or not now.
+            # Deliveries claimed ahead are given back if the receiver wants no more, or not now.
             back = self.resting() or self._enough()
             attempt = Attempt(unsent=True) if back else await self._attempt(delivery)
         jitter = self.jitter()
@@ -102,7 +102,7 @@ class Pump:
         self._news.set()
 
     def _enough(self) -> bool:
-        """Say whether the hook is off or its origin rests, by the last batch and by what ended since."""
+        """Say whether the hook is off or its origin rests, judging by the last batch and what ended since."""
         left = self._patience
         for one in self.owed:
             if left < 1 or one.attempt.gone:
@@ -125,7 +125,7 @@ class Pump:
         return Attempt(taken=True, text=answer[:ANSWER_CAP] if answer else None)
 
     async def _rest(self) -> None:
-        """Wait until an attempt has ended; what is owed already is settled at once."""
+        """Wait until an attempt has ended, unless one is waiting to be settled already."""
         while self._flying and not self.owed:
             self.tick()
             with anyio.move_on_after(TICK_SECONDS):
@@ -133,7 +133,7 @@ class Pump:
         self.tick()
 
     async def _settle_last(self) -> None:
-        """Settle what has ended though we are cut off, or it would be sent once more; give back the rest."""
+        """Settle what has ended even while cancelled, or it would be sent again; release the rest."""
         with anyio.move_on_after(LAST_SETTLE_SECONDS, shield=True):
             try:
                 if self.owed:

@@ -1,4 +1,4 @@
-"""What a provider says of open runs, into the database: only what changed, one transaction for each batch."""
+"""Recording what a provider says of open runs: only changes, one transaction for each batch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,11 +16,11 @@ from orchestrator.worker.account import AccountWorker, told
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
 RESULT_PATIENCE: Final = timedelta(minutes=15)
-"""How long a finished run may lack its model before it counts as a success without one."""
+"""How long a finished run may be without a model before it counts as a success all the same."""
 
 
 class SnapshotRecorder:
-    """What one look at an account has brought.
+    """Records the snapshots of one poll.
 
     A single read that fails holds back its own run alone, and none of its kind is made after it in one look.
     """
@@ -31,7 +31,7 @@ class SnapshotRecorder:
         self.finished = 0
 
     async def record(self, shown: Sequence[Snapshot]) -> None:
-        """Write what `shown` changes, also where a later one of them raises."""
+        """Write what `shown` changes, even if a later one of them raises."""
         now, runs = await self._worker.store.watch.bound(
             self._worker.name, [item.remote_id for item in shown]
         )
@@ -55,7 +55,7 @@ class SnapshotRecorder:
             snapshot = await self._whole(snapshot)  # a listing leaves the reason out
         transition = observe(run, snapshot, now, result=result)
         if transition.run.status is run.status and run.provider_status == snapshot.provider_status:
-            # The same word again, while the model is waited for: not a change.
+            # The same word again while we wait for the model is no change.
             return Transition(before=run, run=replace(run, looks=0))
         return replace(transition, run=replace(transition.run, looks=0))
 
@@ -96,7 +96,7 @@ class SnapshotRecorder:
 
 
 async def write(worker: AccountWorker, transitions: Sequence[Transition]) -> None:
-    """Commit all in one transaction; where a row has moved, each by itself, dropping what is stale."""
+    """Commit all in one transaction; if a row has moved, one by one, dropping those that are stale."""
     if not transitions:
         return
     try:

@@ -1,4 +1,4 @@
-"""Looking up lost answers: the journal first, then a complete listing; a verdict only after the window."""
+"""Recovering lost answers: from the journal, then from complete listings; a verdict only after the window."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ BATCH = 200
 
 
 async def recover(worker: AccountWorker) -> int:
-    """Look for the runs of this account whose answer was lost; returns how many there were."""
+    """Look for the account's runs whose answer was lost; returns how many there were."""
     claimed = await worker.store.work.claim_looks(worker.name, most=BATCH)
     if not claimed:
         return 0
@@ -38,7 +38,7 @@ async def recover(worker: AccountWorker) -> int:
 
 
 async def _from_journal(worker: AccountWorker, claimed: Sequence[Run]) -> Sequence[Run]:
-    """Bind what the journal answers; of the rest, what a crash left as submitting is in doubt from now on."""
+    """Bind the runs whose answer is in the journal and return the others, all of them in doubt now."""
     journal = await worker.journal.read()
     unanswered: list[Run] = []
     for run in claimed:
@@ -77,7 +77,7 @@ async def _search(worker: AccountWorker, runs: Sequence[Run]) -> None:
 
 
 def _absent(run: Run, now: datetime, *, worker: AccountWorker, started: datetime) -> Transition:
-    """Judge a complete listing, begun at `started`, that did not show `run`."""
+    """Decide what it means for `run` that a complete listing, begun at `started`, did not show it."""
     window = worker.options.doubt_window
     sent_at = run.sent_at or run.updated_at
     if run.reason is Reason.PARKED:

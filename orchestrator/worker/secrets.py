@@ -1,7 +1,7 @@
-"""The secrets of the job files and of open runs, looked up before any account is asked.
+"""The secrets of the job files and of open runs, looked up before any request.
 
-An account may answer with what another one was sent, or with what was sent before a restart; only what is
-known by then can be hidden.
+An account may answer with a secret that another one was sent, or that was sent before a restart; only a
+secret that is known by then can be hidden.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ from orchestrator.store.store import Store
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
 AT_ONCE: Final = 10
-"""Secrets that are looked up beside each other."""
+"""Secrets that are looked up at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Sending: look first, write the intent, send once, write the answer (`docs/reliability.md`)."""
+"""Submitting: list first, store the intent, send once, store the answer (`docs/reliability.md`)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -50,7 +50,7 @@ PATIENCE = (0.1, 0.5, 1, 2, 4, None)
 
 
 async def submit(worker: AccountWorker) -> int:
-    """Send what may be sent of this account, and return how many runs were moved."""
+    """Send the runs of this account that may start, and return how many were claimed."""
     claimed = await worker.store.work.claim_sends(
         worker.name, most=BATCH, max_running=worker.options.max_running
     )
@@ -86,7 +86,7 @@ async def _looked(worker: AccountWorker, runs: Sequence[Run]) -> tuple[Snapshot,
 
 
 async def _submit_one(worker: AccountWorker, run: Run, strangers: Sequence[Snapshot]) -> str | None:
-    """Send `run`, unless the listing shows it; returns the id that it took from there."""
+    """Send `run` unless the listing shows it already; returns the id that it was bound to from there."""
     known = await find_match(worker, run, strangers)
     later = await later_attempts(worker, run, strangers)
     if known.one is not None:
@@ -156,7 +156,7 @@ async def _send_once(worker: AccountWorker, run: Run, request: Request[Any], pag
 
 
 async def _refused(worker: AccountWorker, run: Run, error: Rejected) -> None:
-    """Fail what the provider refused for good, unless its listing shows it all the same."""
+    """Fail a run that the provider refused for good, unless its listing shows it after all."""
     try:
         strangers = await worker.strangers(await worker.listing())
         known = await find_match(worker, run, strangers)
@@ -169,7 +169,7 @@ async def _refused(worker: AccountWorker, run: Run, error: Rejected) -> None:
 
 
 def _verdict(error: ProviderError, jitter: float) -> Step:
-    """Say what an answer to a create means for its run; what is not named here is in doubt."""
+    """Say what a failed create means for its run; anything not named here is in doubt."""
 
     def step(run: Run, now: datetime) -> Transition:
         match error:
@@ -189,7 +189,7 @@ def _verdict(error: ProviderError, jitter: float) -> Step:
 
 
 async def _intend(worker: AccountWorker, run: Run) -> Run | None:
-    """Commit that `run` is about to be sent; None where it must not be."""
+    """Commit that `run` is about to be sent; None if it must not be sent."""
 
     def step(run: Run, now: datetime) -> Transition:
         crashpoint.reach("storing-intent")
@@ -210,7 +210,7 @@ async def _intend(worker: AccountWorker, run: Run) -> Run | None:
 
 
 async def _bind(worker: AccountWorker, run: Run, snapshot: Snapshot, page: Page) -> None:
-    """Write the provider's id down, first in the journal, then in the database until it takes it."""
+    """Store the provider's id: first in the journal, then in the database, trying until it is taken."""
     with anyio.CancelScope(shield=True):
         entry = Entry(run_id=run.id, remote_id=snapshot.remote_id, word=snapshot.provider_status)
         try:
@@ -238,7 +238,7 @@ async def _commit_bound(worker: AccountWorker, run: Run, snapshot: Snapshot) -> 
 
 
 async def _stored(write: Callable[[], Awaitable[T]]) -> T:
-    """Try for a while until the database takes it; what is known now is not known to the next look."""
+    """Try for a while until the database takes it: what is known now would have to be looked for later."""
     for wait in PATIENCE:
         try:
             return await write()

@@ -25,7 +25,7 @@ class Workers:
     jitter: Callable[[], float]
     deadline: float | None = None
     stopping: Callable[[], bool] = lambda: False
-    """Says that nothing new should be begun."""
+    """Says whether to begin nothing new."""
     _open: dict[str, AccountWorker] = field(default_factory=dict)
     _tables: dict[str, tuple[AccountOptions, Path]] = field(default_factory=dict)
     """What each was opened by: its table, and the folder of the file that holds it."""

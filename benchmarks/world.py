@@ -20,13 +20,13 @@ from orchestrator.app.kinds import kinds
 from orchestrator.config.load import load
 from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job, Policy, fingerprint
-from orchestrator.core.plan import Record
+from orchestrator.core.plan import AppliedJob
 from orchestrator.core.run import Run, Status
 from orchestrator.sandbox import Options, spawn
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.file import prepare_file
 from orchestrator.store.migrate import upgrade
-from orchestrator.store.rows import record_values, run_values
+from orchestrator.store.rows import applied_job_values, run_values
 from orchestrator.store.store import Store
 from orchestrator.store.tables import accounts, jobs, runs
 from orchestrator.worker.engine import Engine
@@ -155,7 +155,7 @@ async def fill(folder: Path) -> None:
         for start in range(0, len(ids), CHUNK):
             part = range(start, min(start + CHUNK, len(ids)))
             rows = [run_values(a_run(number, ids[number], now)) for number in part]
-            records = [record_values(_record(number), PROJECT) for number in part]
+            records = [applied_job_values(_record(number), PROJECT) for number in part]
 
             def work(tx: Tx, rows: Any = rows, records: Any = records) -> None:
                 tx.execute(sa.insert(jobs), records)
@@ -164,9 +164,9 @@ async def fill(folder: Path) -> None:
             await database.write(work)
 
 
-def _record(number: int) -> Record:
+def _record(number: int) -> AppliedJob:
     job = a_job(number)
-    return Record(
+    return AppliedJob(
         name=job.name, account=job.account, kind=job.kind, fingerprint=job.fingerprint, policy=job.policy
     )
 

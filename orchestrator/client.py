@@ -27,7 +27,7 @@ from orchestrator.errors import Denied, UsageError
 from orchestrator.net.redaction import redact
 from orchestrator.store.opening import daemon_runs, open_store
 from orchestrator.store.owner import alive
-from orchestrator.store.views import Standing
+from orchestrator.store.views import JobState
 from orchestrator.worker.engine import Engine
 
 LOOK_SECONDS = 0.5
@@ -107,7 +107,7 @@ class Orchestrator:
         """Return the run that a job stands by; raises `UsageError` for a job that is not recorded."""
         return (await self._standing(job)).run
 
-    async def _standing(self, job: str) -> Standing:
+    async def _standing(self, job: str) -> JobState:
         (standing,) = await known(self._engine.store, [job], self._engine.manifest.jobs)
         return standing
 

@@ -11,7 +11,7 @@ from orchestrator.app.plan import essence, planned
 from orchestrator.app.settled import arrived
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.changeset import Changeset, hold, make_changeset
-from orchestrator.core.plan import Action, Known, Plan, Record
+from orchestrator.core.plan import Action, AppliedJob, Plan, RunSummary
 from orchestrator.core.run import Run
 from orchestrator.errors import UsageError
 from orchestrator.providers.registry import registry
@@ -39,7 +39,7 @@ async def apply(engine: Engine, shown: Plan, *, again: bool = False) -> Recorded
     """
     store, manifest = engine.store, engine.manifest
 
-    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Changeset:
+    def decide(records: Mapping[str, AppliedJob], known: Sequence[RunSummary], now: datetime) -> Changeset:
         crashpoint.reach("recording")
         current = planned(manifest, records, known, again=again)
         if essence(current) != essence(shown):
@@ -63,7 +63,7 @@ async def _concerned(store: Store, manifest: Manifest, writes: Changeset) -> Seq
 async def automatic(store: Store, manifest: Manifest, routing: Routing, *, apply_new: bool) -> Changeset:
     """Reconcile as the daemon does by itself: nothing is cancelled, and what needs a person is held."""
 
-    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Changeset:
+    def decide(records: Mapping[str, AppliedJob], known: Sequence[RunSummary], now: datetime) -> Changeset:
         found = planned(manifest, records, known, again=False)
         held = hold(found, limit=manifest.settings.max_new_runs, apply_new=apply_new)
         held = {**_noticed(found, records), **held}
@@ -84,7 +84,7 @@ async def automatic(store: Store, manifest: Manifest, routing: Routing, *, apply
     return writes
 
 
-def _noticed(plan: Plan, records: Mapping[str, Record]) -> Mapping[str, str]:
+def _noticed(plan: Plan, records: Mapping[str, AppliedJob]) -> Mapping[str, str]:
     """Return what a plan only remarks on, by job, so that `status` shows it too.
 
     Where the remark is about another job's run, a job that is recorded with a run of its own keeps its
@@ -104,7 +104,7 @@ def _changes(
     store: Store,
     manifest: Manifest,
     found: Plan,
-    known: Sequence[Known],
+    known: Sequence[RunSummary],
     now: datetime,
     held: Mapping[str, str],
 ) -> Changeset:

@@ -9,7 +9,7 @@ from orchestrator.app.documents import Document, Whole
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.changeset import ATTEMPTS
 from orchestrator.core.job import Job, marker, marker_prefix
-from orchestrator.core.plan import Known, current
+from orchestrator.core.plan import RunSummary, current
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import Denied, ProviderError, UnknownName, UsageError
 from orchestrator.worker.account import AccountWorker
@@ -150,7 +150,7 @@ def _finding(
     item: Snapshot,
     runs: Mapping[str, Run],
     jobs: Mapping[str, Job],
-    known: Sequence[Known],
+    known: Sequence[RunSummary],
     prefix: str,
 ) -> Finding:
     found = item.marker or ""
@@ -172,7 +172,7 @@ def _finding(
     )
 
 
-def _to_do(worker: AccountWorker, item: Snapshot, job: Job | None, run: Known | None) -> str | None:
+def _to_do(worker: AccountWorker, item: Snapshot, job: Job | None, run: RunSummary | None) -> str | None:
     """Name the command that binds `item` to its job, or ends it where the job has another run."""
     if job is not None and (run is None or run.given_up):
         return f"orchestrator import {job.name} {item.remote_id}"

@@ -7,7 +7,7 @@ from orchestrator.app.decision import Decision
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.changeset import new_run
 from orchestrator.core.job import Job
-from orchestrator.core.plan import Record
+from orchestrator.core.plan import AppliedJob
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.core.transition import bind
 from orchestrator.errors import Missing, UnknownName, UsageError
@@ -91,7 +91,7 @@ async def _adopt(job: Job, run: Run, snapshot: Snapshot, engine: Engine) -> Run:
     return bound.run
 
 
-def _record(job: Job) -> Record:
-    return Record(
+def _record(job: Job) -> AppliedJob:
+    return AppliedJob(
         name=job.name, account=job.account, kind=job.kind, fingerprint=job.fingerprint, policy=job.policy
     )

@@ -9,7 +9,7 @@ from orchestrator.app.documents import ChangeDocument, PlanDocument
 from orchestrator.config.manifest import AccountOptions, Manifest
 from orchestrator.core.changeset import buying, hold
 from orchestrator.core.job import Job
-from orchestrator.core.plan import Action, Change, Known, Plan, Record, diff
+from orchestrator.core.plan import Action, AppliedJob, Change, Plan, RunSummary, diff
 from orchestrator.core.plan import plan as compare
 from orchestrator.providers.base import Provider
 from orchestrator.providers.registry import registry
@@ -37,7 +37,7 @@ async def preview(store: Store, manifest: Manifest, *, again: bool = False) -> P
 
 
 def planned(
-    manifest: Manifest, records: Mapping[str, Record], known: Sequence[Known], *, again: bool
+    manifest: Manifest, records: Mapping[str, AppliedJob], known: Sequence[RunSummary], *, again: bool
 ) -> Plan:
     """Compare the declared jobs with what is recorded."""
     return compare(tuple(manifest.jobs.values()), records, known, again=again)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from orchestrator.core.run import FINAL, Status
 from orchestrator.store.store import Store
-from orchestrator.store.views import Standing
+from orchestrator.store.views import JobState
 
 ORDER = (
     Status.PENDING,
@@ -27,7 +27,7 @@ class End(StrEnum):
     """All that is left waits for credentials that are missing or refused."""
 
 
-def arrived(standing: Standing, wanted: Status | None) -> bool | None:
+def arrived(standing: JobState, wanted: Status | None) -> bool | None:
     """Say whether a job is where it should be: True, False where it can no longer be, None while it may."""
     run = standing.run
     if run is None:
@@ -46,7 +46,7 @@ def arrived(standing: Standing, wanted: Status | None) -> bool | None:
     return True if past and wanted is not Status.IN_DOUBT else None
 
 
-async def ended(store: Store, standings: Sequence[Standing], wanted: Status | None = None) -> End | None:
+async def ended(store: Store, standings: Sequence[JobState], wanted: Status | None = None) -> End | None:
     """Say how these jobs have ended, or got to `wanted`; None while one of them may still move."""
     verdicts = [arrived(one, wanted) for one in standings]
     left = [one.record.account for one, verdict in zip(standings, verdicts, strict=True) if verdict is None]

@@ -22,7 +22,7 @@ from orchestrator.store.accounts import Account
 from orchestrator.store.daemons import Beat
 from orchestrator.store.hooks import HookStanding
 from orchestrator.store.store import Store
-from orchestrator.store.views import Standing
+from orchestrator.store.views import JobState
 
 
 async def status(store: Store, settings: Settings, names: Sequence[str] | None = None) -> StatusDocument:
@@ -38,7 +38,7 @@ async def status(store: Store, settings: Settings, names: Sequence[str] | None =
     )
 
 
-async def known(store: Store, names: Sequence[str], declared: Collection[str] = ()) -> Sequence[Standing]:
+async def known(store: Store, names: Sequence[str], declared: Collection[str] = ()) -> Sequence[JobState]:
     """Return the standings of `names`; raises `UnknownName` for one that is not recorded.
 
     Of the jobs that the files declare, `declared`, some may not be recorded yet.
@@ -67,7 +67,7 @@ async def one(store: Store, name: str, run: Run | None = None) -> JobDocument:
     return job(replace(standing, run=run or standing.run), accounts.get(standing.record.account))
 
 
-def job(standing: Standing, account: Account | None) -> JobDocument:
+def job(standing: JobState, account: Account | None) -> JobDocument:
     """Return one job with its current run; one that is held has no run yet, or an older one."""
     run, record = standing.run, standing.record
     reason = run.reason if run else None

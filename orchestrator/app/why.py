@@ -18,7 +18,7 @@ from orchestrator.store.accounts import Account
 from orchestrator.store.daemons import Beat
 from orchestrator.store.owner import shown
 from orchestrator.store.store import Store
-from orchestrator.store.views import Standing
+from orchestrator.store.views import JobState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ async def _unrecorded(store: Store, manifest: Manifest, job: str) -> UnrecordedD
 
 
 def explain(
-    standing: Standing, account: Account | None, manifest: Manifest, beat: Beat | None, now: datetime
+    standing: JobState, account: Account | None, manifest: Manifest, beat: Beat | None, now: datetime
 ) -> list[str]:
     """Say what is known, what it waits for, and what happens next."""
     run, record = standing.run, standing.record

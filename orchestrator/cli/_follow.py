@@ -18,7 +18,7 @@ from orchestrator.cli._standing import standing
 from orchestrator.cli._table import COLORS, Table
 from orchestrator.cli._text import age, plain
 from orchestrator.core.run import FINAL, Status
-from orchestrator.store.views import Standing
+from orchestrator.store.views import JobState
 
 
 class Progress:
@@ -29,7 +29,7 @@ class Progress:
         self._seen: dict[str, str] = {}
         self._begun = datetime.now(UTC)
 
-    def show(self, standings: Sequence[Standing]) -> None:
+    def show(self, standings: Sequence[JobState]) -> None:
         """Print what has changed since the last call."""
         for one in standings:
             text = _state(one)
@@ -38,7 +38,7 @@ class Progress:
                 self._app.say(f"{age(self._begun):>5}  {one.record.name}: {text}")
 
 
-def _state(one: Standing) -> str:
+def _state(one: JobState) -> str:
     run = one.run
     if run is None:
         return f"held: {plain(one.record.held)}" if one.record.held else "pending"
@@ -77,7 +77,7 @@ class Following:
             self._live = InPlace(self._stream, color=self._app.color_on(self._stream))
         return self
 
-    def show(self, standings: Sequence[Standing], notes: Sequence[str] = ()) -> None:
+    def show(self, standings: Sequence[JobState], notes: Sequence[str] = ()) -> None:
         """Show the jobs as they are now; `notes` go below a terminal's table."""
         self._jobs = [job(one, None) for one in standings]
         if self._live is None:

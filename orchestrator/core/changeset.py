@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from orchestrator.core.job import Job, OnChange, marker
-from orchestrator.core.plan import Action, Change, Known, Plan, Record
+from orchestrator.core.plan import Action, AppliedJob, Change, Plan, RunSummary
 from orchestrator.core.run import OPEN, Run, Status
 
 BUYS = (Action.CREATE, Action.REPLACE)
@@ -21,7 +21,7 @@ class Changeset:
     """What one transaction stores; `unmanaged` names the recorded jobs that no job file declares."""
 
     plan: Plan
-    records: tuple[Record, ...] = ()
+    records: tuple[AppliedJob, ...] = ()
     runs: tuple[Run, ...] = ()
     cancels: tuple[str, ...] = ()
     unmanaged: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Changeset:
 
 def make_changeset(
     plan: Plan,
-    known: Sequence[Known],
+    known: Sequence[RunSummary],
     *,
     project: str,
     now: datetime,
@@ -43,7 +43,7 @@ def make_changeset(
     """
     held = held or {}
     attempts = _attempts(known)
-    records: list[Record] = []
+    records: list[AppliedJob] = []
     runs: list[Run] = []
     cancels: list[str] = []
     for change in plan.changes:
@@ -129,7 +129,7 @@ def hold(plan: Plan, *, limit: int, apply_new: bool = True) -> Mapping[str, str]
     return held
 
 
-def _attempts(known: Iterable[Known]) -> Mapping[tuple[str, str, str], int]:
+def _attempts(known: Iterable[RunSummary]) -> Mapping[tuple[str, str, str], int]:
     highest: dict[tuple[str, str, str], int] = {}
     for run in known:
         key = (run.job, run.account, run.fingerprint)
@@ -137,7 +137,7 @@ def _attempts(known: Iterable[Known]) -> Mapping[tuple[str, str, str], int]:
     return highest
 
 
-def _cleared(job: Job, previous: Known | None, cancels: list[str]) -> str | None:
+def _cleared(job: Job, previous: RunSummary | None, cancels: list[str]) -> str | None:
     """Cancel the replaced run if that is free or asked for; return the run that the new one waits for."""
     if previous is None or previous.status.final:
         return None
@@ -150,13 +150,13 @@ def _cleared(job: Job, previous: Known | None, cancels: list[str]) -> str | None
     return None
 
 
-def _record(job: Job) -> Record:
-    return Record(
+def _record(job: Job) -> AppliedJob:
+    return AppliedJob(
         name=job.name, account=job.account, kind=job.kind, fingerprint=job.fingerprint, policy=job.policy
     )
 
 
-def _held(change: Change, job: Job, why: str) -> Record:
+def _held(change: Change, job: Job, why: str) -> AppliedJob:
     record = _record(job)
     if change.run is not None:  # what is recorded stays what the run was bought for
         record = replace(record, account=change.run.account, fingerprint=change.run.fingerprint)

@@ -20,7 +20,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class AppliedJob:
     """A job as it was last applied."""
 
     name: str
@@ -32,7 +32,7 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
+class RunSummary:
     """The part of a run that a plan needs."""
 
     id: str
@@ -58,7 +58,7 @@ class Change:
     job: str
     account: str
     reason: str
-    run: Known | None = None
+    run: RunSummary | None = None
     declared: Job | None = None
     diff: tuple[Mapping[str, Any], ...] = ()
     notice: bool = False
@@ -88,8 +88,8 @@ class Plan:
 
 def plan(
     jobs: Sequence[Job],
-    records: Mapping[str, Record],
-    runs: Iterable[Known],
+    records: Mapping[str, AppliedJob],
+    runs: Iterable[RunSummary],
     *,
     again: bool = False,
 ) -> Plan:
@@ -98,8 +98,8 @@ def plan(
     `again` buys work that a run no job claims has already been bought for, whatever became of it.
     """
     declared = {job.name for job in jobs}
-    history: dict[str, list[Known]] = {}
-    unclaimed: dict[tuple[str, str], Known] = {}
+    history: dict[str, list[RunSummary]] = {}
+    unclaimed: dict[tuple[str, str], RunSummary] = {}
     for run in runs:
         history.setdefault(run.job, []).append(run)
         work = (run.account, run.fingerprint)
@@ -114,21 +114,24 @@ def plan(
     return Plan(changes=tuple(changes))
 
 
-def _worth(run: Known | None) -> int:
+def _worth(run: RunSummary | None) -> int:
     """Rank what a job could stand by instead of buying: first a success, then a run that is open."""
     if run is None:
         return 0
     return 1 if run.given_up else 3 if run.status is Status.SUCCEEDED else 2
 
 
-def current(job: Job | Record, runs: Iterable[Known]) -> Known | None:
+def current(job: Job | AppliedJob, runs: Iterable[RunSummary]) -> RunSummary | None:
     """Return the latest attempt at exactly the work that `job` asks for."""
     same = [run for run in runs if (run.account, run.fingerprint) == (job.account, job.fingerprint)]
     return max(same, key=lambda run: run.attempt, default=None)
 
 
 def _change(
-    job: Job, record: Record | None, runs: Sequence[Known], unclaimed: Mapping[tuple[str, str], Known]
+    job: Job,
+    record: AppliedJob | None,
+    runs: Sequence[RunSummary],
+    unclaimed: Mapping[tuple[str, str], RunSummary],
 ) -> Change:
     run = current(job, runs)
     if run is not None:
@@ -142,7 +145,7 @@ def _change(
     return _edited(job, record, before)
 
 
-def _same_work(job: Job, record: Record | None, run: Known) -> Change:
+def _same_work(job: Job, record: AppliedJob | None, run: RunSummary) -> Change:
     action, reason = Action.NONE, _rest(run)
     if record is None:
         action, reason = Action.UPDATE, f"declared again; it already has a run ({run.status})"
@@ -156,7 +159,7 @@ def _same_work(job: Job, record: Record | None, run: Known) -> Change:
     return Change(action=action, job=job.name, account=job.account, reason=reason, run=run, declared=job)
 
 
-def _rest(run: Known) -> str:
+def _rest(run: RunSummary) -> str:
     match run.status:
         case Status.FAILED | Status.CANCELLED | Status.LOST:
             return f"{run.status}; `orchestrator retry {run.job}` buys another attempt"
@@ -171,7 +174,7 @@ def _policies(before: Policy, after: Policy) -> str:
     return ", ".join(name for name in names if getattr(before, name) != getattr(after, name))
 
 
-def _claimable(job: Job, same: Known) -> Change:
+def _claimable(job: Job, same: RunSummary) -> Change:
     where = same.remote_id or same.id
     retry = f"`orchestrator retry {job.name}` then buys another attempt, " if same.given_up else ""
     reason = (
@@ -189,7 +192,7 @@ def _claimable(job: Job, same: Known) -> Change:
     )
 
 
-def _edited(job: Job, record: Record, before: Known) -> Change:
+def _edited(job: Job, record: AppliedJob, before: RunSummary) -> Change:
     what = (
         "spec changed" if record.account == job.account else f"moved from {record.account} to {job.account}"
     )
@@ -213,9 +216,9 @@ def _edited(job: Job, record: Record, before: Known) -> Change:
 
 
 def _removed(
-    records: Mapping[str, Record],
+    records: Mapping[str, AppliedJob],
     declared: set[str],
-    history: Mapping[str, Sequence[Known]],
+    history: Mapping[str, Sequence[RunSummary]],
     wanted: set[str],
 ) -> Iterator[Change]:
     for record in records.values():

@@ -6,14 +6,14 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from orchestrator.core.plan import Record
+from orchestrator.core.plan import AppliedJob
 from orchestrator.core.run import Run, Status
 from orchestrator.core.transition import Transition
 from orchestrator.errors import UsageError
 from orchestrator.store.commit import Routing, commit, lock_jobs, notify
 from orchestrator.store.database import Database, Tx
 from orchestrator.store.declared import request_cancel
-from orchestrator.store.rows import record_values, run_values, to_run
+from orchestrator.store.rows import applied_job_values, run_values, to_run
 from orchestrator.store.tables import jobs, runs
 
 
@@ -69,7 +69,7 @@ class Decisions:
 
         return await self._database.write(work)
 
-    async def take_over(self, record: Record, run: Run) -> None:
+    async def take_over(self, record: AppliedJob, run: Run) -> None:
         """Let a job stand by a run that is known already, whose own job no job file declares.
 
         The run takes the job's account and fingerprint: a person said that it is this work.
@@ -92,7 +92,7 @@ class Decisions:
 
         await self._database.write(work)
 
-    async def insert_bound(self, record: Record, transition: Transition, routing: Routing) -> None:
+    async def insert_bound(self, record: AppliedJob, transition: Transition, routing: Routing) -> None:
         """Store a run that the provider has and we did not know, bound to a declared job."""
 
         def work(tx: Tx) -> None:
@@ -104,9 +104,9 @@ class Decisions:
 
         await self._database.write(work)
 
-    def _declare(self, tx: Tx, record: Record) -> None:
+    def _declare(self, tx: Tx, record: AppliedJob) -> None:
         tx.execute(sa.delete(jobs).where(jobs.c.project == self._project, jobs.c.name == record.name))
-        tx.execute(sa.insert(jobs), [record_values(replace(record, held=None), self._project)])
+        tx.execute(sa.insert(jobs), [applied_job_values(replace(record, held=None), self._project)])
 
     def _forget(self, tx: Tx, job: str) -> None:
         tx.execute(

@@ -8,15 +8,22 @@ import sqlalchemy as sa
 
 from orchestrator.core.changeset import Changeset
 from orchestrator.core.job import Job, JsonObject
-from orchestrator.core.plan import Known, Record
+from orchestrator.core.plan import AppliedJob, RunSummary
 from orchestrator.core.run import Run, Status
 from orchestrator.store.commit import Routing, cancel_unsent, commit, lock, lock_jobs, notify
 from orchestrator.store.database import Database, Tx
-from orchestrator.store.rows import KNOWN, record_values, run_values, to_known, to_record, to_run
+from orchestrator.store.rows import (
+    KNOWN,
+    applied_job_values,
+    run_values,
+    to_applied_job,
+    to_run,
+    to_run_summary,
+)
 from orchestrator.store.tables import STANDING, jobs, runs
 
-State = tuple[Mapping[str, Record], Sequence[Known]]
-Decide = Callable[[Mapping[str, Record], Sequence[Known], datetime], Changeset]
+State = tuple[Mapping[str, AppliedJob], Sequence[RunSummary]]
+Decide = Callable[[Mapping[str, AppliedJob], Sequence[RunSummary], datetime], Changeset]
 
 BATCH = 500
 """Names in one statement; SQLite allows 32,766 parameters, PostgreSQL 65,535."""
@@ -36,7 +43,7 @@ class Declared:
     def _state(self, tx: Tx, declared: Sequence[Job]) -> State:
         """Read the records, and of the runs those that a plan asks about: however many there have been."""
         found = tx.execute(sa.select(jobs).where(jobs.c.project == self._project).order_by(jobs.c.name))
-        records = {row.name: to_record(row) for row in found}
+        records = {row.name: to_applied_job(row) for row in found}
         known = self._current(tx)
         work = {job.name: (job.account, job.fingerprint) for job in declared}
         # A job that asks for other work may have had it before; one that left the files may have had any.
@@ -50,29 +57,29 @@ class Declared:
         read = {run.id for run in same}
         return records, [run for run in known if run.id not in read] + same
 
-    def _current(self, tx: Tx) -> list[Known]:
+    def _current(self, tx: Tx) -> list[RunSummary]:
         """Read the run that each recorded job stands by."""
         found = tx.execute(sa.select(*KNOWN).select_from(STANDING).where(jobs.c.project == self._project))
-        return [to_known(row) for row in found]
+        return [to_run_summary(row) for row in found]
 
-    def _of_jobs(self, tx: Tx, names: Sequence[str]) -> list[Known]:
-        known: list[Known] = []
+    def _of_jobs(self, tx: Tx, names: Sequence[str]) -> list[RunSummary]:
+        known: list[RunSummary] = []
         for start in range(0, len(names), BATCH):
             theirs = runs.c.job.in_(names[start : start + BATCH])
             found = tx.execute(sa.select(*KNOWN).where(runs.c.project == self._project, theirs))
-            known += map(to_known, found)
+            known += map(to_run_summary, found)
         return known
 
-    def _same_work(self, tx: Tx, work: Collection[tuple[str, str]]) -> list[Known]:
+    def _same_work(self, tx: Tx, work: Collection[tuple[str, str]]) -> list[RunSummary]:
         """Read the runs of any job for this `work` (account and fingerprint), oldest first."""
-        known: list[Known] = []
+        known: list[RunSummary] = []
         fingerprints = sorted({fingerprint for _, fingerprint in work})
         for start in range(0, len(fingerprints), BATCH):
             part = runs.c.fingerprint.in_(fingerprints[start : start + BATCH])
             accounts = runs.c.account.in_(sorted({account for account, _ in work}))
             mine = sa.select(*KNOWN).where(runs.c.project == self._project, accounts, part)
             found = tx.execute(mine.order_by(runs.c.created_at, runs.c.id))
-            known += map(to_known, found)
+            known += map(to_run_summary, found)
         return known
 
     async def reconcile(self, decide: Decide, declared: Sequence[Job], routing: Routing) -> Changeset:
@@ -87,10 +94,10 @@ class Declared:
 
         return await self._database.write(work)
 
-    def _write(self, tx: Tx, writes: Changeset, before: Mapping[str, Record], routing: Routing) -> None:
+    def _write(self, tx: Tx, writes: Changeset, before: Mapping[str, AppliedJob], routing: Routing) -> None:
         changed = [record for record in writes.records if before.get(record.name) != record]
         if changed:
-            tx.execute(self._upsert(tx), [record_values(record, self._project) for record in changed])
+            tx.execute(self._upsert(tx), [applied_job_values(record, self._project) for record in changed])
         if writes.runs:
             tx.execute(sa.insert(runs), [run_values(run) for run in writes.runs])
         lock(tx, runs.c.id.in_(writes.cancels))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from orchestrator.core.delivery import Delivery, DeliveryState
 from orchestrator.core.event import Event, EventType
 from orchestrator.core.job import Input, OnChange, OnRemove, Policy
-from orchestrator.core.plan import Known, Record
+from orchestrator.core.plan import AppliedJob, RunSummary
 from orchestrator.core.receiver import HookHealth
 from orchestrator.core.run import Reason, Run, Status
 from orchestrator.store.tables import runs
@@ -59,9 +59,9 @@ KNOWN: Final = tuple(
 """The columns of a run that a plan needs."""
 
 
-def to_known(row: sa.Row[Any]) -> Known:
+def to_run_summary(row: sa.Row[Any]) -> RunSummary:
     """Read the columns of `runs` that a plan needs."""
-    return Known(
+    return RunSummary(
         id=row.id,
         job=row.job,
         account=row.account,
@@ -73,7 +73,7 @@ def to_known(row: sa.Row[Any]) -> Known:
     )
 
 
-def record_values(record: Record, project: str) -> dict[str, Any]:
+def applied_job_values(record: AppliedJob, project: str) -> dict[str, Any]:
     """Return every column of a declared job."""
     policy = record.policy
     overdue = policy.overdue_after
@@ -94,9 +94,9 @@ def record_values(record: Record, project: str) -> dict[str, Any]:
     }
 
 
-def to_record(row: sa.Row[Any]) -> Record:
+def to_applied_job(row: sa.Row[Any]) -> AppliedJob:
     """Read a row of `jobs`."""
-    return Record(
+    return AppliedJob(
         name=row.name,
         account=row.account,
         kind=row.kind,

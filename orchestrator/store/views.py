@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.core.event import Event
-from orchestrator.core.plan import Record
+from orchestrator.core.plan import AppliedJob
 from orchestrator.core.run import FINAL, Reason, Run, Status
 from orchestrator.store.database import Database, Tx
-from orchestrator.store.rows import to_event, to_record, to_run
+from orchestrator.store.rows import to_applied_job, to_event, to_run
 from orchestrator.store.tables import STANDING, accounts, events, jobs, runs
 
 LATEST = 200
@@ -19,10 +19,10 @@ LATEST = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+class JobState:
     """A recorded job and the run that it stands by; `managed` is false once it left the files."""
 
-    record: Record
+    record: AppliedJob
     run: Run | None
     managed: bool
 
@@ -34,18 +34,18 @@ class Views:
         self._database = database
         self._project = project
 
-    async def standings(self, names: Sequence[str] | None = None) -> Sequence[Standing]:
+    async def standings(self, names: Sequence[str] | None = None) -> Sequence[JobState]:
         """Return the recorded jobs by name, all or those of `names`."""
 
-        def work(tx: Tx) -> Sequence[Standing]:
+        def work(tx: Tx) -> Sequence[JobState]:
             where = [jobs.c.project == self._project]
             if names is not None:
                 where.append(jobs.c.name.in_(list(names)))
             found = (tx.execute(sa.select(jobs).where(*where).order_by(jobs.c.name))).all()
             latest = self._latest(tx, names)
             return [
-                Standing(
-                    record=to_record(row),
+                JobState(
+                    record=to_applied_job(row),
                     run=latest.get((row.name, row.account, row.fingerprint)),
                     managed=row.managed,
                 )

@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.core.changeset import Changeset, new_run
 from orchestrator.core.delivery import Route
 from orchestrator.core.job import Job, OnChange, OnRemove, Policy, fingerprint
-from orchestrator.core.plan import Known, Record
+from orchestrator.core.plan import AppliedJob, RunSummary
 from orchestrator.core.run import Run, Snapshot, Status
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -35,8 +35,8 @@ def a_job(
     )
 
 
-def a_record(job: Job, **changes: Any) -> Record:
-    record = Record(
+def a_record(job: Job, **changes: Any) -> AppliedJob:
+    record = AppliedJob(
         name=job.name, account=job.account, kind=job.kind, fingerprint=job.fingerprint, policy=job.policy
     )
     return replace(record, **changes)
@@ -50,8 +50,8 @@ def a_run(job: Job | None = None, *, attempt: int = 1, **changes: Any) -> Run:
     return replace(run, **changes)
 
 
-def known(run: Run) -> Known:
-    return Known(
+def known(run: Run) -> RunSummary:
+    return RunSummary(
         id=run.id,
         job=run.job,
         account=run.account,
@@ -77,8 +77,8 @@ class State:
     """What a database would hold after the writes that it is given."""
 
     def __init__(self) -> None:
-        self.records: dict[str, Record] = {}
-        self.runs: dict[str, Known] = {}
+        self.records: dict[str, AppliedJob] = {}
+        self.runs: dict[str, RunSummary] = {}
 
     def write(self, writes: Changeset) -> None:
         self.records |= {record.name: record for record in writes.records}

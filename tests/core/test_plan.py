@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.changeset import buying
 from orchestrator.core.job import Job, OnChange, OnRemove
-from orchestrator.core.plan import Action, Change, Known, Record, current, diff, plan
+from orchestrator.core.plan import Action, AppliedJob, Change, RunSummary, current, diff, plan
 from orchestrator.core.run import FINAL, Status
 
 from .make import a_job, a_record, a_run, known
@@ -18,7 +18,7 @@ OPEN = sorted(set(Status) - FINAL)
 
 
 def only(
-    jobs: Sequence[Job], records: Sequence[Record] = (), runs: Sequence[Known] = (), **how: Any
+    jobs: Sequence[Job], records: Sequence[AppliedJob] = (), runs: Sequence[RunSummary] = (), **how: Any
 ) -> Change:
     """Return the one change that there should be."""
     found = plan(jobs, {record.name: record for record in records}, runs, **how)

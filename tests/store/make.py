@@ -9,7 +9,7 @@ from core.make import NOW, a_job, a_record, a_route, a_run
 
 from orchestrator.core.changeset import Changeset
 from orchestrator.core.job import Job
-from orchestrator.core.plan import Plan, Record
+from orchestrator.core.plan import AppliedJob, Plan
 from orchestrator.core.run import Run, Status
 from orchestrator.store.commit import Routing
 from orchestrator.store.database import Database, Tx
@@ -44,7 +44,7 @@ class Clock:
 
 
 async def put(
-    store: Store, *added: Run, records: Sequence[Record] = (), cancels: Sequence[str] = ()
+    store: Store, *added: Run, records: Sequence[AppliedJob] = (), cancels: Sequence[str] = ()
 ) -> Changeset:
     """Store runs as they are, and jobs, and ask for the end of others, in one reconcile."""
     plan = Plan(changes=())

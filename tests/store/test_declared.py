@@ -13,7 +13,7 @@ from core.make import NOW, PROJECT, a_job, a_record, a_run, known
 
 from orchestrator.core.changeset import Changeset, make_changeset
 from orchestrator.core.job import Job, OnChange, OnRemove, Policy
-from orchestrator.core.plan import Known, Record, plan
+from orchestrator.core.plan import AppliedJob, RunSummary, plan
 from orchestrator.core.run import Run, Status
 from orchestrator.errors import StoreError
 from orchestrator.store.commit import make_id
@@ -25,7 +25,7 @@ from .make import HOUR, ROUTING, heard, many, put, rows, statuses, stored
 
 
 async def apply(store: Store, *declared: Job) -> Changeset:
-    def decide(records: Mapping[str, Record], known: Sequence[Known], now: datetime) -> Changeset:
+    def decide(records: Mapping[str, AppliedJob], known: Sequence[RunSummary], now: datetime) -> Changeset:
         found = plan(declared, records, known)
         return make_changeset(
             found, known, project=PROJECT, now=now, make_id=lambda: make_id("run"), steps={"oxen": ["run"]}
@@ -163,7 +163,7 @@ async def test_a_plan_needs_no_more_than_is_read_for_it(store: Store, seed: int)
     """The runs that are read give the plan that all of them would."""
     dice = random.Random(seed)  # noqa: S311 - cases, not secrets
     made: list[Run] = []
-    recorded: dict[str, Record] = {}
+    recorded: dict[str, AppliedJob] = {}
     for name in "abcdef":
         for version in "123"[: dice.randrange(4)]:
             job = replace(a_job(name), fingerprint=f"f{dice.choice(name + 'ax')}{version}")

@@ -7,7 +7,8 @@ from datetime import datetime
 import structlog
 
 from orchestrator import crashpoint
-from orchestrator.app.plan import essence, planned
+from orchestrator.app.documents import StatusDocument
+from orchestrator.app.plan import PlanDocument, essence, planned
 from orchestrator.app.settled import arrived
 from orchestrator.config.manifest import Manifest
 from orchestrator.core.changeset import Changeset, hold, make_changeset
@@ -30,6 +31,11 @@ class Recorded:
     """The runs that it started, none of them sent yet."""
     jobs: Sequence[str]
     """Their jobs; where it started none, those whose runs of earlier still wait or run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppliedDocument(StatusDocument, PlanDocument):
+    """What an apply did, and how everything stands after it."""
 
 
 async def apply(engine: Engine, shown: Plan, *, again: bool = False) -> Recorded:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.app.documents import DecidedDocument
+from orchestrator.app.documents import JobDocument, Whole
 from orchestrator.app.status import one
 from orchestrator.app.submit import submit
 from orchestrator.core.run import Run, Status
@@ -24,6 +24,15 @@ class Decision:
     """What a person should know first, as sentences."""
     there: Mapping[str, object] = field(default_factory=dict)
     """What the provider has, by the fields of the spec, where it is to be taken in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecidedDocument(Whole):
+    """A job after a person decided about it."""
+
+    job: JobDocument
+    notes: tuple[str, ...]
+    """What the provider cannot do, as sentences for a person."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,18 +1,107 @@
 """What happened: events, deliveries to hooks, and the attempts of a job."""
 
-from orchestrator.app.documents import (
-    AttemptDocument,
-    DeliveriesPage,
-    DeliveryDocument,
-    EventDocument,
-    EventsPage,
-    ShowDocument,
-)
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from orchestrator.app.documents import Document, JobDocument, Whole
 from orchestrator.app.status import one
-from orchestrator.core.delivery import Delivery
-from orchestrator.core.event import Event
-from orchestrator.core.run import Run
+from orchestrator.core.delivery import Delivery, DeliveryState
+from orchestrator.core.event import Event, EventType
+from orchestrator.core.run import Reason, Run, Status
 from orchestrator.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventDocument(Document):
+    """One change of a run; for an event of an account the job's fields are null."""
+
+    id: int
+    type: EventType
+    timestamp: datetime
+    job: str | None
+    provider: str
+    run_id: str | None
+    sequence: int | None
+    status: str | None
+    previous_status: str | None
+    provider_status: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsDocument(Whole):
+    """Events, oldest first."""
+
+    events: tuple[EventDocument, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsPage(EventsDocument):
+    """Some events, oldest first, and where to continue."""
+
+    next: int
+    """Pass it as `after` to continue from here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryDocument(Document):
+    """One event for one hook."""
+
+    id: str
+    hook: str
+    event: EventType
+    job: str | None
+    state: DeliveryState
+    attempts: int
+    due_at: datetime | None
+    settled_at: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveriesDocument(Whole):
+    """Deliveries, oldest first."""
+
+    deliveries: tuple[DeliveryDocument, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveriesPage(DeliveriesDocument):
+    """Some deliveries, oldest first, and where to continue."""
+
+    next: str | None
+    """Pass it as `after` to continue from here; null while there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptDocument(Document):
+    """One run in a job's history."""
+
+    run_id: str
+    attempt: int
+    fingerprint: str
+    marker: str
+    status: Status
+    reason: Reason | None
+    remote_id: str | None
+    spec: Mapping[str, Any]
+    steps: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+    message: str | None
+    created_at: datetime
+    sent_at: datetime | None
+    submitted_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowDocument(JobDocument, Whole):
+    """Everything known about one job."""
+
+    runs: tuple[AttemptDocument, ...]
+    events: tuple[EventDocument, ...]
 
 
 async def events(

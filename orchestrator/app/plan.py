@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.app.documents import ChangeDocument, PlanDocument
+from orchestrator.app.documents import Document, Whole
 from orchestrator.config.manifest import AccountOptions, Manifest
 from orchestrator.core.changeset import buying, hold
 from orchestrator.core.job import Job
@@ -14,6 +15,26 @@ from orchestrator.core.plan import plan as compare
 from orchestrator.providers.base import Provider
 from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeDocument(Document):
+    """What a plan does with one job, and why."""
+
+    job: str
+    action: Action
+    reason: str
+    provider: str
+    diff: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanDocument(Whole):
+    """What an apply would do."""
+
+    changes: tuple[ChangeDocument, ...]
+    summary: Mapping[str, int]
+    warnings: tuple[str, ...]
 
 
 async def preview(store: Store, manifest: Manifest, *, again: bool = False) -> Plan:

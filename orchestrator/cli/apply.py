@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.app.apply import apply
-from orchestrator.app.documents import AppliedDocument
+from orchestrator.app.apply import AppliedDocument, apply
 from orchestrator.app.plan import document, preview
 from orchestrator.app.status import known, status
 from orchestrator.app.submit import submit

@@ -6,8 +6,8 @@ from functools import partial
 import anyio
 import click
 
-from orchestrator.app.documents import EventDocument, EventsDocument, as_json
-from orchestrator.app.history import events
+from orchestrator.app.documents import as_json
+from orchestrator.app.history import EventDocument, EventsDocument, events
 from orchestrator.app.status import known
 from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, at_once, line, run

@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import click
 
-from orchestrator.app.documents import DeliveriesDocument, DeliveryDocument
-from orchestrator.app.history import delivery
+from orchestrator.app.history import DeliveriesDocument, DeliveryDocument, delivery
 from orchestrator.app.hook_explain import AudienceDocument, Happened, Outlook
 from orchestrator.app.hook_explain import explain as audience
 from orchestrator.app.hook_test import trial

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.app.documents import ChangeDocument
-from orchestrator.app.plan import document, preview
+from orchestrator.app.plan import ChangeDocument, document, preview
 from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, at_once
 from orchestrator.cli._errors import tell

@@ -6,8 +6,7 @@ from datetime import datetime
 
 import click
 
-from orchestrator.app.documents import AttemptDocument, ShowDocument
-from orchestrator.app.history import show
+from orchestrator.app.history import AttemptDocument, ShowDocument, show
 from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app, at_once
 from orchestrator.cli._standing import sentence

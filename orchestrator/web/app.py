@@ -13,17 +13,9 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from orchestrator import __version__
 from orchestrator.app.cancel import cancellation
-from orchestrator.app.decision import Decision, carry_out
-from orchestrator.app.documents import (
-    DecidedDocument,
-    DeliveriesPage,
-    Document,
-    EventsPage,
-    JobDocument,
-    StatusDocument,
-    as_json,
-)
-from orchestrator.app.history import deliveries, events
+from orchestrator.app.decision import DecidedDocument, Decision, carry_out
+from orchestrator.app.documents import Document, JobDocument, StatusDocument, as_json
+from orchestrator.app.history import DeliveriesPage, EventsPage, deliveries, events
 from orchestrator.app.retry import another_attempt
 from orchestrator.app.status import one, status
 from orchestrator.errors import OrchestratorError, StoreError, UnknownName, UsageError

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from orchestrator.app.documents import DecidedDocument
+from orchestrator.app.decision import DecidedDocument
 
 from .daemon import Daemon, document, orchestrator, running, until
 

@@ -6,16 +6,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from orchestrator.app.doctor import DoctorDocument
-from orchestrator.app.documents import (
-    DeliveriesPage,
-    Document,
-    EventsPage,
-    JobDocument,
-    PlanDocument,
-    ShowDocument,
-    StatusDocument,
-)
+from orchestrator.app.documents import Document, JobDocument, StatusDocument
+from orchestrator.app.history import DeliveriesPage, EventsPage, ShowDocument
 from orchestrator.app.hook_explain import AudienceDocument
+from orchestrator.app.plan import PlanDocument
 from orchestrator.app.providers import ProvidersDocument
 from orchestrator.web.app import ErrorDocument
 from orchestrator.web.health import HealthDocument, ReadyDocument

@@ -37,7 +37,9 @@ SANDBOXED = {"orchestrator/app/rehearsal.py", "orchestrator/cli/sandbox.py"}
 LAZY: dict[str, set[str]] = {
     "orchestrator/__init__.py": {"orchestrator.client"},
     "orchestrator/__main__.py": {"orchestrator.cli"},  # signals are set up before anything is loaded
-    "orchestrator/cli/_app.py": {"orchestrator.app.kinds", "orchestrator.cli._screen"},
+    "orchestrator/cli/_app.py": {
+        *("orchestrator.app.kinds", "orchestrator.cli._screen", "orchestrator.config.load")
+    },
     "orchestrator/cli/_errors.py": {
         *("orchestrator.cli._sentences", "orchestrator.cli._table", "orchestrator.net.redaction")
     },
@@ -47,6 +49,7 @@ LAZY: dict[str, set[str]] = {
     "orchestrator/cli/wait.py": {"orchestrator.cli._attend"},
     "orchestrator/cli/db.py": {"orchestrator.store.migrate"},  # alembic
     "orchestrator/store/opening.py": {"orchestrator.store.migrate"},
+    "orchestrator/config/settings.py": {"orchestrator.config.load"},
     "orchestrator/hooks/notify.py": {"orchestrator.hooks._apprise", "orchestrator.hooks._template"},
     "orchestrator/store/hints.py": {"psycopg"},  # which not everybody has
 }

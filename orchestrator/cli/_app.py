@@ -21,10 +21,9 @@ from orchestrator.cli._sentences import fill
 from orchestrator.cli._table import Column, Table
 from orchestrator.config.address import ALLOWED_HOSTS
 from orchestrator.config.find import find
-from orchestrator.config.load import load, load_settings
 from orchestrator.config.manifest import Manifest, Settings
 from orchestrator.config.placeholder import Placeholders
-from orchestrator.config.settings import rehearsed
+from orchestrator.config.settings import load_settings, rehearsed
 from orchestrator.errors import SettingsError
 from orchestrator.net.redaction import redact
 from orchestrator.store.opening import FIRST_WAIT, open_store, read_store, recorded
@@ -78,7 +77,9 @@ class App:
         """Read and check all job files; placeholders are for the sandbox, or where nothing is bought."""
         otherwise = Placeholders.REFUSED if buys else Placeholders.CHECKED
         placeholders = Placeholders.ALLOWED if self.sandbox else otherwise
-        from orchestrator.app.kinds import kinds  # loads every driver, which `status` needs none of
+        # These load every driver and the whole grammar, which `status` needs none of.
+        from orchestrator.app.kinds import kinds
+        from orchestrator.config.load import load
 
         found = load(self.find(), kinds(), self.env, placeholders=placeholders)
         return replace(found, settings=self._own(found.settings, found.root))

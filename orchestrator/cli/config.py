@@ -9,9 +9,9 @@ from orchestrator.cli import _exit
 from orchestrator.cli._app import App, app
 from orchestrator.cli._table import Column
 from orchestrator.config.duration import show as length
-from orchestrator.config.load import load_settings, origins_of_settings
 from orchestrator.config.manifest import Settings
 from orchestrator.config.secret import SecretRef
+from orchestrator.config.settings import load_settings, origins_of_settings
 from orchestrator.config.url import without_passwords
 
 

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from orchestrator.config.address import SQLITE, allowed, fault
 from orchestrator.config.decode import Here, decode
 from orchestrator.config.manifest import Settings
-from orchestrator.config.problems import Fault, Spot
+from orchestrator.config.problems import Fault, Faults, Spot, render
 from orchestrator.config.secret import Secret
-from orchestrator.config.source import Source
+from orchestrator.config.source import Source, read_all
 from orchestrator.config.translate import summary
 from orchestrator.config.url import passwords
 from orchestrator.errors import Code, SettingsError
@@ -125,3 +125,29 @@ def rehearsed(settings: Settings, root: Path) -> Settings:
     quick = min(settings.poll_interval, timedelta(seconds=1))
     database = f"sqlite:///{root}/.orchestrator/sandbox.db"
     return settings.model_copy(update={"database": database, "heartbeat": None, "poll_interval": quick})
+
+
+def load_settings(files: Sequence[Path], env: Mapping[str, str]) -> tuple[Settings, Path]:
+    """Read `[orchestrator]` alone and the root folder, for commands that need no job to be right."""
+    sources, problems, cwd = read_all(files)
+    faults = Faults()
+    options, _ = settings(sources, env, files[0].parent, faults)
+    if problems or faults:
+        from orchestrator.config.load import refuse  # the whole grammar, which tells what was meant
+
+        refuse(files, cwd, problems, faults)
+    return options, files[0].parent
+
+
+def origins_of_settings(files: Sequence[Path], env: Mapping[str, str]) -> Mapping[str, str]:
+    """Say where each setting comes from: a line of a file, a variable, or its default."""
+    sources, _, _ = read_all(files)
+    _, origins = settings(sources, env, files[0].parent, Faults())
+    places = render(
+        Fault(source=source, path=("orchestrator", key), message="", spot=Spot.KEY)
+        for key, source in origins.items()
+    )
+    found = {key: f"{place.file}:{place.line}" for key, place in zip(origins, places, strict=True)}
+    variables = {key: f"{PREFIX}{key.upper()}" for key in Settings.model_fields}
+    given = {key: name for key, name in variables.items() if name in env}
+    return dict.fromkeys(variables, "default") | {"project": "the folder's name"} | found | given

@@ -4,14 +4,14 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
 
 from orchestrator.config.excerpt import excerpt
 from orchestrator.config.locate import Path, conflict, dotted, places, position
-from orchestrator.errors import Code, Problem
+from orchestrator.errors import Code, Problem, SettingsError
 
 LARGEST: Final = 8 * 2**20
 """Bytes of one file: ten thousand jobs take about 3 MB."""
@@ -195,3 +195,25 @@ def _offset(said: str, text: str) -> int:
         return len(text)
     starts = [0, *(newline.end() for newline in re.finditer("\n", text))]
     return starts[int(found[1]) - 1] + int(found[2]) - 1
+
+
+def read_all(files: Sequence[FilePath]) -> tuple[list[Source], list[Problem], FilePath]:
+    """Read every file, and return also what is wrong with them and the folder that they are shown from."""
+    if not files:
+        raise SettingsError("no job file was given")
+    cwd = FilePath.cwd()
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    room = LARGEST
+    for path in files:
+        found = read(path, cwd)
+        if isinstance(found, Source):
+            sources.append(found)
+            room -= len(found.data)
+        else:
+            problems.append(found)
+        if room < 0:
+            message = f"with it, the job files are larger than {LARGEST // 2**20} MB together"
+            problems.append(Problem(file=shown(path, cwd), message=message, code=Code.TOO_LARGE))
+            break
+    return sources, problems, cwd

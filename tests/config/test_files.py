@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.config.find import find
-from orchestrator.config.load import load, load_settings
+from orchestrator.config.load import load
+from orchestrator.config.settings import load_settings
 from orchestrator.errors import ManifestError, SettingsError
 
 from .files import JOB, KINDS, problems, write

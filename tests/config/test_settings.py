@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.config.load import load_settings
 from orchestrator.config.manifest import Settings
-from orchestrator.config.settings import project_of
+from orchestrator.config.settings import load_settings, project_of
 from orchestrator.errors import SettingsError
 
 from .files import loaded, problems, write

@@ -36,6 +36,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 """What a job, an account, a hook and a project may be called."""
 
 _SECOND: Final = timedelta(seconds=1)
+_DAY: Final = timedelta(days=1)
 
 
 def _listen(text: str) -> str:
@@ -104,6 +105,10 @@ class Settings(Table):
         ge=0,
         le=1_000_000,
         description="A saved file that would start more runs than this starts none; they wait for apply.",
+    )
+    keep: Annotated[Duration, Field(ge=_DAY)] = Field(
+        default=timedelta(days=400),
+        description="How long details of superseded runs, events and deliveries are kept, 1d at least.",
     )
 
     _root: Path | None = PrivateAttr(default=None)

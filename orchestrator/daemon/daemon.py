@@ -159,9 +159,9 @@ class Daemon:
                 await anyio.sleep(PING_SECONDS)
 
     async def _prune(self) -> None:
-        """Forget what was delivered long ago, a batch at a time, now and every hour."""
+        """Forget what is long over, a batch at a time, now and every hour."""
         while True:
-            while await self.engine.store.replay.prune():
+            while await self.engine.store.retention.prune(self.engine.manifest.settings.keep):
                 pass
             await self._loops.wakeup("prune").wait()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -16,8 +16,6 @@ from orchestrator.store.hooks import heal, lock_gates
 from orchestrator.store.rows import PENDING, delivery_values, to_event, to_run
 from orchestrator.store.tables import deliveries, events, runs
 
-KEPT_DELIVERED: Final = timedelta(days=30)
-KEPT_DEAD: Final = timedelta(days=180)
 BATCH: Final = 500
 
 
@@ -220,35 +218,6 @@ class Replay:
             deliveries.c.project == self._project,
             deliveries.c.hook == hook,
             deliveries.c.state == PENDING,
-        )
-
-    async def prune(self, most: int = BATCH) -> int:
-        """Forget one batch of what was settled long ago; 0 once nothing is left to forget."""
-
-        def old(tx: Tx) -> Sequence[str]:
-            return [row.id for row in tx.execute(self._old(tx.now).limit(most))]
-
-        if not await self._database.read(old):
-            return 0
-
-        def work(tx: Tx) -> int:
-            ids = old(tx)
-            # One that is sent again in this very moment is kept.
-            settled = deliveries.c.state != PENDING
-            gone = tx.execute(sa.delete(deliveries).where(deliveries.c.id.in_(ids), settled))
-            return int(gone.rowcount)
-
-        return await self._database.write(work, quiet=True)
-
-    def _old(self, now: datetime) -> sa.Select[Any]:
-        done = deliveries.c.state.in_((DeliveryState.DELIVERED, DeliveryState.DROPPED))
-        dead = deliveries.c.state == DeliveryState.DEAD
-        return sa.select(deliveries.c.id).where(
-            deliveries.c.project == self._project,
-            sa.or_(
-                sa.and_(done, deliveries.c.settled_at < now - KEPT_DELIVERED),
-                sa.and_(dead, deliveries.c.settled_at < now - KEPT_DEAD),
-            ),
         )
 
 

@@ -19,6 +19,7 @@ from orchestrator.store.lease import Leases
 from orchestrator.store.outbox import Outbox
 from orchestrator.store.owner import process_name
 from orchestrator.store.replay import Replay
+from orchestrator.store.retention import Retention
 from orchestrator.store.steps import Clocks, Times
 from orchestrator.store.views import Views
 from orchestrator.store.watch import Watches
@@ -43,6 +44,7 @@ class Store:
         self.outbox = Outbox(database, project, self.leases)
         self.hooks = Hooks(database, project)
         self.replay = Replay(database, project)
+        self.retention = Retention(database, project)
         self.accounts = Accounts(database, project, self.leases)
         self.daemons = Daemons(database, project, self.leases)
         self.decisions = Decisions(database, project)

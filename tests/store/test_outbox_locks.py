@@ -12,7 +12,8 @@ from anyio import from_thread
 from orchestrator.core.delivery import DeliveryState
 from orchestrator.store.database import Tx
 from orchestrator.store.hooks import Declared, lock_gate
-from orchestrator.store.replay import KEPT_DELIVERED, Choice
+from orchestrator.store.replay import Choice
+from orchestrator.store.retention import KEPT_DELIVERED
 from orchestrator.store.store import Store
 from orchestrator.store.tables import deliveries
 
@@ -115,5 +116,5 @@ async def test_what_is_sent_again_meanwhile_is_not_forgotten(store: Store, peer:
     def reviving(tx: Tx) -> None:
         tx.execute(sa.update(deliveries).values(state=DeliveryState.PENDING, due_at=tx.now))
 
-    await beside(store, reviving, peer.replay.prune)
+    await beside(store, reviving, lambda: peer.retention.prune(KEPT_DELIVERED))
     assert await states(store) == [DeliveryState.PENDING]

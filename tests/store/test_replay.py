@@ -9,7 +9,7 @@ from core.make import NOW, a_record, a_route, a_run
 from orchestrator.core.delivery import DeliveryState
 from orchestrator.core.run import Status
 from orchestrator.store.commit import Routing
-from orchestrator.store.replay import KEPT_DEAD, KEPT_DELIVERED, Choice
+from orchestrator.store.replay import Choice
 from orchestrator.store.store import Store
 
 from .hooked import FAILED, GONE, MINUTE, TABLE, TAKEN, TEAM, happen, settle, states, take, tell, turn
@@ -167,27 +167,6 @@ async def test_what_waits_can_be_given_up(store: Store) -> None:
     assert await store.replay.drop("team") == 4
     assert await states(store) == [DeliveryState.DROPPED] * 4
     assert await store.replay.drop("team") == 0
-
-
-async def test_what_is_old_is_forgotten_in_batches(store: Store, clock: Clock) -> None:
-    await tell(store, "a", times=3)
-    await store.replay.drop("team")
-    assert await store.replay.prune() == 0
-    clock.forward(KEPT_DELIVERED + timedelta(seconds=1))
-    assert [await store.replay.prune(2) for _ in range(3)] == [2, 1, 0]
-    assert len(await store.views.events()) == 3
-
-
-async def test_the_dead_are_kept_longer_and_what_waits_for_ever(store: Store, clock: Clock) -> None:
-    await tell(store, "a", "b", "c")
-    first, second, _ = await take(store)
-    await settle(store, TAKEN, first)
-    await settle(store, GONE, second)
-    clock.forward(KEPT_DELIVERED + timedelta(seconds=1))
-    assert await store.replay.prune() == 1
-    clock.forward(KEPT_DEAD)
-    assert await store.replay.prune() == 1
-    assert await states(store) == [DeliveryState.PENDING]
 
 
 async def test_a_state_that_did_not_last_is_dropped_and_the_next_goes_on(store: Store, clock: Clock) -> None:

@@ -20,7 +20,7 @@ from orchestrator.store.commit import Routing, make_id
 from orchestrator.store.store import Store
 from orchestrator.worker.engine import Engine
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.worker")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

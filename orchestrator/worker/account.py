@@ -24,7 +24,7 @@ from orchestrator.store.store import Store
 from orchestrator.store.work import claim_on
 from orchestrator.worker.journal import Journal
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.worker")
 
 Step = Callable[[Run, datetime], Transition]
 

@@ -31,7 +31,7 @@ from orchestrator.worker.submit import submit
 from orchestrator.worker.trouble import Trouble
 from orchestrator.worker.workers import Workers
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.worker")
 
 Reconcile = Callable[[Manifest, Routing], Awaitable[None]]
 

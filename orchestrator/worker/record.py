@@ -13,7 +13,7 @@ from orchestrator.core.transition import Transition, observe
 from orchestrator.errors import LeaseLost, Misread, Missing, NotSent, Rejected, Throttled, Transient
 from orchestrator.worker.account import AccountWorker, told
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.worker")
 
 RESULT_PATIENCE: Final = timedelta(minutes=15)
 """How long a finished run may be without a model before it counts as a success all the same."""

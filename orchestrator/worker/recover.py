@@ -16,7 +16,7 @@ from orchestrator.errors import LeaseLost
 from orchestrator.worker.account import AccountWorker
 from orchestrator.worker.match import bind_found, conflict, find_match
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.worker")
 
 BATCH = 200
 

@@ -21,7 +21,7 @@ from orchestrator.errors import SecretError
 from orchestrator.providers.registry import registry
 from orchestrator.store.store import Store
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.worker")
 
 AT_ONCE: Final = 10
 """Secrets that are looked up at the same time."""

@@ -38,7 +38,7 @@ from orchestrator.worker.match import (
 
 T = TypeVar("T")
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.worker")
 
 BATCH = 20
 """Runs that are claimed at a time."""

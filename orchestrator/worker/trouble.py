@@ -16,7 +16,7 @@ from orchestrator.store.due_work import DueWork
 from orchestrator.store.store import Store
 from orchestrator.worker.routing import routing
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.worker")
 
 DENIED_BACKOFF: Final = timedelta(seconds=30)
 """First wait of an account whose credentials are refused; it doubles up to ten minutes."""

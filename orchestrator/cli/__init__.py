@@ -1,6 +1,7 @@
 """The command line: `--help` and completion load nothing heavy, each command is loaded when it is called."""
 
 import errno
+import gc
 import importlib
 import os
 import signal
@@ -89,6 +90,9 @@ class Commands(click.Group):
             end_at_once(0)  # a daemon that has begun nothing has drained
         with _hidden("rich"):
             module = importlib.import_module(f"orchestrator.cli.{MODULES.get(cmd_name, cmd_name)}")
+        if not gc.isenabled():
+            gc.freeze()  # what is loaded now stays, and need not be looked at again
+            gc.enable()
         command: click.Command = module.command
         return command
 

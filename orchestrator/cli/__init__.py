@@ -144,7 +144,7 @@ def cli(ctx: click.Context, /, **given: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with one of the codes of `contract.md` §3."""
+    """Run the command line and exit with one of the codes of `_exit`."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on it is caught
     given = sys.argv[1:] if arguments is None else arguments

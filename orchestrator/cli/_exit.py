@@ -1,4 +1,4 @@
-"""The exit codes of every command (`contract.md` §3), and what each stands for."""
+"""The exit codes of every command, and what each stands for."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The API (`contract.md` §5): routes over the use cases that the command line has too."""
+"""The API: routes over the use cases that the command line has too."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What Prometheus reads (`contract.md` §5): gauges of the database at each scrape, so that replicas agree."""
+"""What Prometheus reads: gauges of the database at each scrape, so that replicas agree."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -18,6 +18,8 @@ class Transition:
     events: tuple[Event, ...] = ()
     then: Run | None = None
     """The attempt that follows it, not sent yet."""
+    request: JsonObject | None = None
+    """What is about to be sent for it, its secrets as references."""
 
     def __post_init__(self) -> None:
         if self.before.status.final and self.run.status is not self.before.status:
@@ -34,10 +36,11 @@ class Transition:
         return replace(self, run=replace(self.run, owner=None, lease_until=None))
 
 
-def send(run: Run, now: datetime) -> Transition:
-    """Record the intent, before the request leaves."""
+def send(run: Run, now: datetime, *, request: JsonObject | None = None) -> Transition:
+    """Record the intent, and what will be sent, before the request leaves."""
     return Transition(
         before=run,
+        request=request,
         run=replace(
             run, status=Status.SUBMITTING, reason=None, message=None, sent_at=now, updated_at=now, due_at=None
         ),

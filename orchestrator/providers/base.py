@@ -159,6 +159,10 @@ class Provider(ABC):
                 found[path] = value
         return found
 
+    def body(self, request: Request[Any]) -> JsonObject:
+        """Return the JSON that `create` sends: the spec, unless the driver adds a name or the marker."""
+        return request.body()
+
     @abstractmethod
     async def create(self, request: Request[Any]) -> Snapshot:
         """Send the request that creates it; every error that does not prove a refusal means in doubt."""

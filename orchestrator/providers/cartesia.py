@@ -63,10 +63,14 @@ class Cartesia(Provider):
             return None
         return f"since March 2026 Cartesia fine-tunes only the base {_BASE} ({_BASE_SOURCE})"
 
+    def body(self, request: Request[CartesiaSpec]) -> JsonObject:
+        """Add the name, and the marker to the description."""
+        described = marked(request.spec.description, request.marker)
+        return request.body(name=request.name, description=described)
+
     async def create(self, request: Request[CartesiaSpec]) -> Snapshot:
         """Queue the training."""
-        described = marked(request.spec.description, request.marker)
-        body = request.body(name=request.name, description=described)
+        body = self.body(request)
         reply = await self.http.call("POST", "/fine-tunes/", json=body, creating=True, expect=(200, 201))
         with after_create():
             return self._snapshot(reply.payload)

@@ -107,11 +107,15 @@ class Cloudflare(Provider):
             "or api_token, or email and api_key, in the account's table"
         )
 
-    async def create(self, request: Request[CloudflareSpec]) -> Snapshot:
-        """Make the record."""
+    def body(self, request: Request[CloudflareSpec]) -> JsonObject:
+        """Add the name, and the marker to the description; leave out the folder, which is uploaded."""
         described = marked(request.spec.description or "", request.marker)
         body = request.body(name=request.name, description=described)
-        del body["adapter"]
+        return {key: value for key, value in body.items() if key != "adapter"}
+
+    async def create(self, request: Request[CloudflareSpec]) -> Snapshot:
+        """Make the record."""
+        body = self.body(request)
         reply = await self.http.call("POST", self._path, json=body, creating=True, expect=(200, 201))
         with after_create():
             return self._snapshot(record(self._accepted(reply.payload), "result"))

@@ -145,9 +145,13 @@ class Cohere(Provider):
         source=_ENDED,
     )
 
+    def body(self, request: Request[CohereSpec]) -> JsonObject:
+        """Add the marker to the name."""
+        return request.body(name=marked(request.name, request.marker, space="-"))
+
     async def create(self, request: Request[CohereSpec]) -> Snapshot:
         """Queue the training."""
-        body = request.body(name=marked(request.name, request.marker, space="-"))
+        body = self.body(request)
         reply = await self.http.call("POST", _PATH, json=body, creating=True, expect=(200, 201))
         with after_create():
             return self._model(reply.payload)

@@ -157,7 +157,7 @@ class Oxen(Provider):
     async def create(self, request: Request[OxenSpec]) -> Snapshot:
         """Make the draft, which trains nothing yet."""
         reply = await self.http.call(
-            "POST", self._path, json=request.body(), creating=True, expect=(200, 201)
+            "POST", self._path, json=self.body(request), creating=True, expect=(200, 201)
         )
         with after_create():
             return self._job(reply.payload)

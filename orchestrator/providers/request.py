@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ S = TypeVar("S", bound=Spec)
 class Request(Generic[S]):
     """One run's work with its defaults and secrets, made anew for each attempt to send it.
 
-    It is not stored: apart from the secrets, all of it can be derived from the stored run.
+    The JSON that is sent for it is stored with the intent, with references in place of the secrets.
     """
 
     job: str
@@ -36,8 +36,12 @@ class Request(Generic[S]):
         """Return the spec's name, else the job's."""
         return getattr(self.spec, "name", None) or self.job
 
+    def unrevealed(self) -> "Request[S]":
+        """Return it as it may be stored: its secrets stay references."""
+        return replace(self, secrets={})
+
     def body(self, **fields: Any) -> dict[str, Any]:
-        """Return the JSON to send: the spec as written with its secrets revealed, updated with `fields`."""
+        """Return the spec as written with its secrets revealed, updated with `fields`."""
         made = self.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
         for path, secret in self.secrets.items():
             *outer, key = path.split(".")

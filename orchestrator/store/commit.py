@@ -73,12 +73,23 @@ def commit(tx: Tx, project: str, transitions: Sequence[Transition], routing: Rou
     result = tx.execute(statement, rows)
     if result.rowcount != len(rows):
         raise LeaseLost("another worker has taken over the run")
+    _keep_requests(tx, transitions)
     told = [(event, transition.run) for transition in transitions for event in transition.events]
     following = [run_values(one.then) for one in transitions if one.then is not None]
     if following:
         tx.execute(sa.insert(runs), following)
     tell(tx, project, told, routing)
     _end_unsent(tx, project, transitions, routing)
+
+
+def _keep_requests(tx: Tx, transitions: Sequence[Transition]) -> None:
+    """Write down what is about to be sent, in the commit of the intent."""
+    sent = [
+        {"b_id": each.run.id, "v_request": each.request} for each in transitions if each.request is not None
+    ]
+    if sent:
+        statement = sa.update(runs).where(runs.c.id == sa.bindparam("b_id"))
+        tx.execute(statement.values(request=sa.bindparam("v_request")), sent)
 
 
 def _end_unsent(tx: Tx, project: str, transitions: Sequence[Transition], routing: Routing) -> None:

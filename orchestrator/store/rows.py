@@ -45,7 +45,7 @@ def run_values(run: Run) -> dict[str, Any]:
 def to_run(row: sa.Row[Any]) -> Run:
     """Read a whole row of `runs`."""
     values = dict(row._mapping)
-    del values["unfinished"]
+    del values["unfinished"], values["request"]
     values["status"] = Status(values["status"])
     values["reason"] = Reason(values["reason"]) if values["reason"] else None
     values["inputs"] = {key: Input(**value) for key, value in values["inputs"].items()}

@@ -105,6 +105,8 @@ runs = sa.Table(
     sa.Column("marker", sa.Text, nullable=False),
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("inputs", sa.JSON, nullable=False),
+    # Not part of the record, since no decision needs it: written with the intent, for people to look at.
+    sa.Column("request", OutsideJSON),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("reason", sa.Text),
     sa.Column("provider_status", Outside),

@@ -123,7 +123,7 @@ async def _resolved(worker: AccountWorker, run: Run) -> Request[Any] | None:
 
 async def _send_once(worker: AccountWorker, run: Run, request: Request[Any], page: Page) -> None:
     ends = awake() + SEND_SECONDS
-    sending = await _intend(worker, run)
+    sending = await _intend(worker, run, request)
     if sending is None:
         return
     crashpoint.reach("intent-stored")
@@ -188,12 +188,14 @@ def _verdict(error: ProviderError, jitter: float) -> Step:
     return step
 
 
-async def _intend(worker: AccountWorker, run: Run) -> Run | None:
+async def _intend(worker: AccountWorker, run: Run, request: Request[Any]) -> Run | None:
     """Commit that `run` is about to be sent; None if it must not be sent."""
+
+    sent = worker.provider.body(request.unrevealed())
 
     def step(run: Run, now: datetime) -> Transition:
         crashpoint.reach("storing-intent")
-        return send(run, now)
+        return send(run, now, request=sent)
 
     crashpoint.reach("before-intent")
     try:

@@ -13,6 +13,7 @@ import httpx
 
 from orchestrator.config.manifest import AccountOptions, Spec
 from orchestrator.config.secret import Secret, SecretRef
+from orchestrator.core.job import JsonObject
 from orchestrator.core.run import Run, Snapshot, Status
 from orchestrator.errors import ProviderError, Throttled, Unclear
 from orchestrator.providers._links import next_link, page_cursor, page_query
@@ -87,8 +88,11 @@ class Foundry(Provider):
     def auth(cls, options: AccountOptions, secrets: Mapping[str, Secret]) -> httpx.Auth:
         return Signed(credential(secrets, "api_key", cls.credentials["api_key"]).reveal())
 
+    def body(self, request: Request[FoundrySpec]) -> JsonObject:
+        return request.body(label=request.marker)
+
     async def create(self, request: Request[FoundrySpec]) -> Snapshot:
-        body = request.body(label=request.marker)
+        body = self.body(request)
         try:
             reply = await self.http.call("POST", JOBS, json=body, creating=True, expect=(201,))
         except Unclear as error:

@@ -140,7 +140,7 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f'''"""Next."""
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "0003", "{REVISION}", None, None
+revision, down_revision, branch_labels, depends_on = "0004", "{REVISION}", None, None
 def upgrade():
     with op.batch_alter_table("runs") as batch:
         batch.add_column(sa.Column("colour", sa.Text(), nullable=False, server_default="blue"))
@@ -148,8 +148,8 @@ def upgrade():
 '''
     )
     monkeypatch.setattr(migrate, "PACKAGED", folder)
-    monkeypatch.setattr(migrate, "REVISION", "0003")
-    monkeypatch.setattr("orchestrator.store.schema.REVISION", "0003")
+    monkeypatch.setattr(migrate, "REVISION", "0004")
+    monkeypatch.setattr("orchestrator.store.schema.REVISION", "0004")
     return revision
 
 
@@ -177,7 +177,7 @@ async def test_a_database_in_use_goes_on_to_the_next_release(
             if not database.sqlite:
                 await _back(database)
     if database_url.startswith("sqlite"):
-        kept = tmp_path / "state.db.before-0003"
+        kept = tmp_path / "state.db.before-0004"
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
         with closing(sqlite3.connect(kept)) as copied:
             assert copied.execute("select version_num from alembic_version").fetchall() == [(REVISION,)]

@@ -1,10 +1,12 @@
 """Sending by the books of the sandbox: what must be in place before anything is bought."""
 
 import fcntl
+import json
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -135,3 +137,27 @@ async def test_after_a_refusal_for_now_a_listing_precedes_whatever_is_sent_next(
     await watched.engine.close()  # its limiter's clock is not ours: the real seconds are not waited for
     await watched.engine.send(watched.kind)
     assert watched.asked.count("list") > asked
+
+
+@of("cohere")
+async def test_the_intent_holds_what_is_sent_less_its_secrets(tmp_path: Path, watched: Watching) -> None:
+    key = tmp_path / "wandb"
+    key.write_text("wandb-canary-0123456789")
+    key.chmod(0o600)
+    settings = dict(watched.a_job("x").spec["settings"])
+    settings["wandb"] = {"project": "p", "api_key": {"file": str(key)}}
+    await wanted(watched, "labels", settings=settings)
+    every_status(watched)
+    with closing(sqlite3.connect(watched.folder / "state.db")) as file:
+        file.executescript(
+            "DELETE FROM given; CREATE TRIGGER kept AFTER UPDATE OF request ON runs "
+            "WHEN NEW.status = 'submitting' BEGIN INSERT INTO given VALUES (NEW.request); END;"
+        )
+    await watched.engine.round(watched.kind)
+    [row] = await watched.rows()
+    [told] = given(watched) - {"submitting", "queued"}  # in the commit of the intent itself
+    assert json.loads(told) == row["request"] == {"settings": settings, "name": f"labels-{row['marker']}"}
+    [made] = watched.bench.creations()
+    assert made["name"] == row["request"]["name"]
+    assert made["settings"]["wandb"]["api_key"] == "***"  # the sandbox was sent one
+    assert b"wandb-canary" not in (watched.folder / "state.db").read_bytes()

@@ -79,14 +79,17 @@ class DueWorks:
         self._database = database
         self._project = project
         self._owner = owner
-        # Built once: with this many parts that costs more than running it.
-        self._statements = {bounded: self._statement(bounded=bounded) for bounded in (False, True)}
+        self._statements: dict[bool, sa.Select[Any]] = {}
 
     async def read(self, account: str, *, max_running: int | None = None) -> DueWork:
         """Return what is due for `account`; sends wait while it has `max_running` open."""
 
         def work(tx: Tx) -> DueWork:
-            statement = self._statements[max_running is not None]
+            bounded = max_running is not None
+            if bounded not in self._statements:
+                # Built once: with this many parts that costs more than running it.
+                self._statements[bounded] = self._statement(bounded=bounded)
+            statement = self._statements[bounded]
             row = (tx.execute(statement, {"account": account})).one()
             full = max_running is not None and AccountLimits(open=row.open, max_running=max_running).full
             poll = row.next_poll_at or tx.now

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import daemon, deliveries, startup
+from benchmarks import daemon, deliveries, history, startup
 from benchmarks.table import head, line, ms
 from benchmarks.world import PAGE, place, sandbox, worker
 
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument(
         "part",
         nargs="*",
-        help="quiet, changed, peers, slow, resting, latency, deliveries, startup; all by default",
+        help="quiet, changed, peers, slow, resting, latency, deliveries, history, startup; all by default",
     )
     parser.add_argument("--peer", help="a Python with procrastinate[psycopg] and httpx, for deliveries")
     given = parser.parse_args()
@@ -128,6 +128,7 @@ def main() -> None:
         "resting": lambda: resting(10 if quick else 60),
         "latency": lambda: latency(20 if quick else 200),
         "deliveries": lambda: deliveries.show(500 if quick else 2000, 1 if quick else 3, given.peer),
+        "history": lambda: history.show(1000 if quick else 10_000, 2 if quick else 5),
         "startup": lambda: startup.show(5 if quick else 15),
     }
     head()

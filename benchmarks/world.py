@@ -155,7 +155,7 @@ async def fill(folder: Path) -> None:
         for start in range(0, len(ids), CHUNK):
             part = range(start, min(start + CHUNK, len(ids)))
             rows = [run_values(a_run(number, ids[number], now)) for number in part]
-            records = [applied_job_values(_record(number), PROJECT) for number in part]
+            records = [applied_job_values(applied(a_job(number)), PROJECT) for number in part]
 
             def work(tx: Tx, rows: Any = rows, records: Any = records) -> None:
                 tx.execute(sa.insert(jobs), records)
@@ -164,8 +164,8 @@ async def fill(folder: Path) -> None:
             await database.write(work)
 
 
-def _record(number: int) -> AppliedJob:
-    job = a_job(number)
+def applied(job: Job) -> AppliedJob:
+    """Return a job as an apply has recorded it."""
     return AppliedJob(
         name=job.name, account=job.account, kind=job.kind, fingerprint=job.fingerprint, policy=job.policy
     )

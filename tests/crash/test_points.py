@@ -21,7 +21,7 @@ from orchestrator import crashpoint
 REACHED = re.compile(r"""crashpoint\.reach\("([a-z-]+)"\)""")
 OUTSIDE = {"drain-over", "database-cut"}
 """Points of the harness alone."""
-EACH = 12
+EACH = 5
 pytestmark = pytest.mark.timeout(900)
 LONG_EACH = int(os.environ.get("CRASH_EACH", "140"))
 RANDOM_EACH = int(os.environ.get("CRASH_RANDOM", "20"))

@@ -36,7 +36,6 @@ Name = Annotated[str, Field(pattern=NAME)]
 """What a job, an account, a hook and a project may be called."""
 
 _SECOND: Final = timedelta(seconds=1)
-_DAY: Final = timedelta(days=1)
 
 
 def _listen(text: str) -> str:
@@ -106,9 +105,8 @@ class Settings(Table):
         le=1_000_000,
         description="A saved file that would start more runs than this starts none; they wait for apply.",
     )
-    keep: Annotated[Duration, Field(ge=_DAY)] = Field(
-        default=timedelta(days=400),
-        description="How long details of superseded runs, events and deliveries are kept, 1d at least.",
+    keep: Annotated[Duration, Field(ge=timedelta(days=1))] = Field(
+        default=timedelta(days=400), description="How long details of what is over are kept, 1d at least."
     )
 
     _root: Path | None = PrivateAttr(default=None)

@@ -28,6 +28,8 @@ def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
+    except BrokenPipeError:
+        return code  # whoever read it has seen enough
     except OSError:
         return code or 1
     return code

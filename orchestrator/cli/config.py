@@ -1,6 +1,7 @@
 """`orchestrator config show`."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import click
@@ -25,7 +26,10 @@ def command() -> None:
 def show(app: App) -> int:
     """Print every setting, where it comes from, and the files that were read."""
     settings = app.settings()
-    values = settings.model_dump() | {"poll_interval": length(settings.poll_interval)}
+    values = {
+        key: length(value) if isinstance(value, timedelta) else value
+        for key, value in settings.model_dump().items()
+    }
     values["database"] = without_passwords(settings.database)
     values["hooks"] = list(settings.hooks)
     values["heartbeat"] = _heartbeat(settings.heartbeat)

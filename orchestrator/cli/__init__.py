@@ -157,6 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _exit.MISUSE
     except click.ClickException as error:
         code = tell(misuse(error), form_of(given))
+    except SystemExit:
+        code = _exit.DONE  # click ends so, with 1, only where whoever read our output has seen enough
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         code = _exit.INTERRUPTED

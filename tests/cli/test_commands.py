@@ -489,3 +489,7 @@ def test_a_job_in_words(place: Place, name: str) -> None:
     place.until(lambda: "succeeded" in watching.out + watching.err)
     watching.signal(signal.SIGINT)
     assert watching.wait() == 130
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(place: Place) -> None:
+    assert place.piped("schema", "true") == ""

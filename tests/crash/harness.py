@@ -339,7 +339,7 @@ class Play:
         elif scenario.point == "database-cut":
             where = self.draw.choice(("intent-stored", "answer-received", "answer-journaled"))
             crash = f"{where}:stop:{scenario.count}"
-        elif scenario.point.startswith("C"):
+        elif scenario.point not in ("none", "random"):
             crash = f"{scenario.point}:{scenario.action}:{scenario.count}"
         args: tuple[str, ...] = ()
         if scenario.command == "apply":

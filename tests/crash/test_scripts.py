@@ -44,6 +44,7 @@ SCRIPTS: Mapping[str, Scenario] = {
 def test_a_script(crew: Crew, crash_seed: int, name: str) -> None:
     outcomes = crew([SCRIPTS[name]])
     check(outcomes, crash_seed)
+    assert outcomes[0].hit or SCRIPTS[name].point == "none", "what was to be hit was not"
     if name in ("502 that was applied", "redirect"):
         assert outcomes[0].doubted, "an answer that proves nothing must leave its run in doubt"
 

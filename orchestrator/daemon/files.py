@@ -36,8 +36,12 @@ class JobFiles:
         # The folder: a watched file would be lost at its first atomic replacement.
         folders = {path.parent for path in named}
         before = await to_thread.run_sync(_stamps, folders, named)
+        changed()  # what was saved until now may have been missed by whoever read them before
         # Its thread cannot be cancelled: without the event the end would wait for it, up to 5 s.
-        async for _ in awatch(*folders, recursive=False, debounce=800, step=400, stop_event=stop):
+        # What was saved before the watch began is found when that time is over.
+        async for _ in awatch(
+            *folders, recursive=False, debounce=800, step=400, stop_event=stop, yield_on_timeout=True
+        ):
             # Not by the names of what happened: a job file may be a link to what was replaced elsewhere,
             # and a database beside them is written all the time.
             now = await to_thread.run_sync(_stamps, folders, named)

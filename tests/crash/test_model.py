@@ -11,7 +11,7 @@ import pytest
 from crash.model import BLOWS, CREATES, Script
 from crash.report import keep
 
-SCRIPTS = 100
+SCRIPTS = 40
 pytestmark = pytest.mark.timeout(900)  # all of the module's scripts are played for its first test
 LONG = int(os.environ.get("CRASH_SCRIPTS", "2000"))
 ENOUGH = 2000

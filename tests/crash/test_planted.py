@@ -41,7 +41,8 @@ def planted(plant: Path, package: Path, *options: str) -> "subprocess.CompletedP
 
 def play(package: Path, test: str) -> "subprocess.CompletedProcess[str]":
     """Run one test on the program at `package`."""
-    env = {**os.environ, "PYTHONPATH": str(package), "CRASH_PACKAGE": str(package), "CRASH_SEED": "1"}
+    env = {**os.environ, "PYTHONPATH": str(package), "CRASH_PACKAGE": str(package)}
+    env |= {"CRASH_SEED": "1", "CRASH_SCRIPT_COUNT": "100"}
     env.pop("CRASH_RESULTS", None)
     program = str(Path(sys.executable).with_name("pytest"))
     command = [program, "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--timeout=900", test]

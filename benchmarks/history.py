@@ -1,10 +1,7 @@
 """What the past costs: commands where each job has had twenty runs before, beside the same without them."""
 
 import os
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +11,8 @@ from pathlib import Path
 import anyio
 import sqlalchemy as sa
 
+from benchmarks.command import cpu
+from benchmarks.startup import ORCHESTRATOR
 from benchmarks.table import line, ms
 from benchmarks.world import ACCOUNT, CHUNK, PROJECT, applied, environment
 from orchestrator.app.kinds import kinds
@@ -40,23 +39,15 @@ def show(count: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as none, tempfile.TemporaryDirectory() as much:
         _fill(Path(none), count, past=0)
         _fill(Path(much), count, past=PAST)
+        env = {**environment(), "HOME": os.environ["HOME"]}
         for name, words in COMMANDS.items():
             times: dict[str, list[float]] = {none: [], much: []}
             for _ in range(rounds):
                 for folder, found in times.items():
-                    found.append(_cpu(words, folder))
+                    found.append(cpu([*ORCHESTRATOR, *words], Path(folder), env))
             before, after = (statistics.median(found) for found in times.values())
             what = f"{name}, {count:,} jobs, {PAST} runs each: CPU"
             line(what, ms(after), f"one run each {ms(before)}", after / before, "<= 1.25, aim 1.1")
-
-
-def _cpu(words: Sequence[str], folder: str) -> float:
-    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "orchestrator", *words]
-    env = {**environment(), "HOME": os.environ["HOME"]}
-    subprocess.run(command, check=True, cwd=folder, env=env, capture_output=True)
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
 
 
 def _fill(folder: Path, count: int, *, past: int) -> None:

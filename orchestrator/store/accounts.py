@@ -148,19 +148,9 @@ class Accounts:
     ) -> Account:
         """Write the outcome of a poll of the whole account; raises `LeaseLost` where it was taken over.
 
-        What another daemon has met there meanwhile stays. With `keep` the polling stays claimed, so that the
-        next poll needs no claim.
+        What another daemon has met there meanwhile stays. With `keep` it stays claimed for the next poll.
         """
-        failed_since = accounts.c.failures > account.failures
-        due = sa.literal(next_poll_at, UTCDateTime)
-        values: dict[str, Any] = {
-            "next_poll_at": sa.case((failed_since, _later(accounts.c.next_poll_at, due)), else_=due)
-        }
-        if error is None:
-            values["last_error"] = sa.case((failed_since, accounts.c.last_error))
-            values["failures"] = sa.case((failed_since, accounts.c.failures), else_=0)
-        else:
-            values |= {"last_error": error, "failures": accounts.c.failures + 1}
+        values = _merged(account, next_poll_at, error)
         if confirmed_at is not None:
             values["confirmed_at"] = confirmed_at
         if interval is not None:
@@ -272,6 +262,20 @@ class Accounts:
 
     def _named(self, name: str) -> sa.ColumnElement[bool]:
         return sa.and_(accounts.c.project == self._project, accounts.c.name == name)
+
+
+def _merged(account: Account, due: datetime, error: str | None) -> dict[str, Any]:
+    """Set what a poll found, which was begun with `account`, beside what others have found since."""
+    failed_since = accounts.c.failures > account.failures
+    then = sa.literal(due, UTCDateTime)
+    next_poll_at = sa.case((failed_since, _later(accounts.c.next_poll_at, then)), else_=then)
+    if error is not None:
+        return {"next_poll_at": next_poll_at, "last_error": error, "failures": accounts.c.failures + 1}
+    return {
+        "next_poll_at": next_poll_at,
+        "last_error": sa.case((failed_since, accounts.c.last_error)),
+        "failures": sa.case((failed_since, accounts.c.failures), else_=0),
+    }
 
 
 def _later(known: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -72,9 +72,7 @@ class Outbox:
             if then != breaker:
                 write_breaker(tx, self._project, origin, then)
             shut = after.off is not None or then.rests(tx.now)
-            claimed: Sequence[Delivery] = ()
-            if not shut:
-                claimed = self._claim(tx, hook, origin, then, taken, most=most, probe=probe)
+            claimed = () if shut else self._claim(tx, hook, origin, then, taken, most=most, probe=probe)
             return Batch(
                 claimed=claimed,
                 settled=done,

@@ -1,4 +1,4 @@
-"""The grammar of a job file (`contract.md` §1) as models, and the values that come of it."""
+"""The grammar of a job file as models, and the values that come of it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -57,6 +57,34 @@ def changed(size: int) -> None:
     line(f"{name}: transactions", f"{mine['commits']}", told, None, "pages + 1")
 
 
+def submitting(count: int) -> None:
+    """Measure how fast runs are bought, beside one POST and three commits for each."""
+    found = {}
+    for side in ("ours", "floor"):
+        with sandbox() as provider, place(provider, []) as folder:
+            found[side] = worker("submit", folder, provider.url, side, count)
+    mine, least = found["ours"], found["floor"]
+    if mine["bought"] != count or least["requests"] != count:
+        raise SystemExit(f"the two sides did not do the same: {mine}, {least}")
+    rates = {side: count / one["wall"] for side, one in found.items()}
+    beside = f"POST and three commits each {rates['floor']:,.0f} /s"
+    line(
+        f"submit {count:,}",
+        f"{rates['ours']:,.0f} /s",
+        beside,
+        rates["ours"] / rates["floor"],
+        ">= 0.6, aim 0.8",
+    )
+    line(
+        f"submit {count:,}: CPU of each",
+        ms(mine["cpu"] / count),
+        f"floor {ms(least['cpu'] / count)}",
+        None,
+        "",
+    )
+    line(f"submit {count:,}: requests", f"{mine['requests']:,}", "one each, and listings", None, "")
+
+
 def peers(rounds: int) -> None:
     """Measure the peers' way, a read for each run, beside ours."""
     with sandbox() as provider, place(provider, provider.seed(1000)) as folder:
@@ -115,7 +143,7 @@ def main() -> None:
     parser.add_argument(
         "part",
         nargs="*",
-        help="quiet, changed, peers, slow, resting, latency, deliveries, history, startup; all by default",
+        help="quiet, changed, submit, peers, slow, resting, latency, deliveries, history, startup; or all",
     )
     parser.add_argument("--peer", help="a Python with procrastinate[psycopg] and httpx, for deliveries")
     given = parser.parse_args()
@@ -123,6 +151,7 @@ def main() -> None:
     parts: Mapping[str, Callable[[], None]] = {
         "quiet": lambda: quiet((1000,) if quick else (1000, 10_000, 100_000), 3 if quick else 15),
         "changed": lambda: changed(1000 if quick else 10_000),
+        "submit": lambda: submitting(100 if quick else 500),
         "peers": lambda: peers(3 if quick else 10),
         "slow": lambda: slow(2 if quick else 5),
         "resting": lambda: resting(10 if quick else 60),

@@ -75,6 +75,20 @@ async def changed(folder: Path, url: str, side: str) -> dict[str, Any]:
     return {"cpu": cpu, "wall": wall, **done}
 
 
+async def submit(folder: Path, url: str, side: str, count: int) -> dict[str, Any]:
+    """Buy `count` fine-tunes, our way or by the floor's."""
+    provider, connection = Provider(url), floor.connect(folder / "state.db")
+    async with world(folder) as here, floor.client(url) as client:
+        if side == "ours":
+            await here.declare(count)
+        before = provider.requests()
+        work = here.submit if side == "ours" else lambda: floor.submit(client, connection, count)
+        cpu, wall = await timed(work)
+        sent = "select count(*) from runs where status in ('queued', 'running')"
+        bought = connection.execute(sent).fetchone()[0]
+    return {"cpu": cpu, "wall": wall, "bought": bought, "requests": provider.requests() - before}
+
+
 async def sdk(folder: Path, url: str, way: str) -> dict[str, Any]:
     """Read each run by itself."""
     ids = json.loads((folder / "ids.json").read_text())
@@ -97,6 +111,8 @@ async def main(*given: str) -> Any:
             return await memory(folder, words[1])
         case "changed":
             return await changed(folder, words[1], words[2])
+        case "submit":
+            return await submit(folder, words[1], words[2], int(words[3]))
         case "sdk":
             return await sdk(folder, words[1], words[2])
     raise SystemExit(f"no task {task}")

@@ -180,6 +180,24 @@ class World:
     store: Store
     engine: Engine
 
+    async def declare(self, count: int) -> None:
+        """Store `count` runs that are not sent yet, of jobs that name no hook."""
+        now = self.clock()
+        made = [replace(a_job(number), policy=Policy()) for number in range(count)]
+        rows = [run_values(new_run(job, PROJECT, 1, now, f"run_{job.name}")) for job in made]
+        records = [applied_job_values(applied(job), PROJECT) for job in made]
+
+        def work(tx: Tx) -> None:
+            tx.execute(sa.insert(jobs), records)
+            tx.execute(sa.insert(runs), rows)
+
+        await self.store.database.write(work)
+
+    async def submit(self) -> None:
+        """Send everything that waits."""
+        while await self.engine.send(ACCOUNT):
+            pass
+
     async def tick(self) -> None:
         """Let the account be due, and go round once."""
         self.clock.tick()

@@ -16,7 +16,7 @@ from orchestrator.store.engines import connect_arguments
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.store")
 
 RECONNECT_SECONDS: Final = 5.0
-STEP_MS: Final = 100
+STEP_MS: Final = 250
 """How long changes of an SQLite file are gathered before they are one hint."""
 LOOK_MS: Final = 5_000
 """How often an SQLite file is looked at where nothing was heard of it."""

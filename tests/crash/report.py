@@ -150,7 +150,7 @@ def _points(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield (
         "Again: `CRASH_RESULTS=measured.jsonl pytest -m long tests/crash`, then "
         "`python tests/crash/report.py measured.jsonl`. `CRASH_SEED` draws the same scripts; each failure "
-        "prints what replays it alone. The default run plays a sample of about a hundred."
+        "prints what replays it alone. The default run plays a sample of forty."
     )
     yield ""
 

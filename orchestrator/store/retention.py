@@ -25,8 +25,9 @@ Forget = Callable[[Sequence[Any]], sa.Executable]
 class Retention:
     """What of one project's past may be forgotten.
 
-    Of a run that another one has superseded go its spec and messages. Its row stays: the fingerprint, marker
-    and result say what was bought, so that nothing is bought again. The run that a job stands by stays whole.
+    Of a run that another one has superseded go its spec, what was sent and its message. The row stays: the
+    fingerprint, marker and result say what was bought, so that nothing is bought again. The run that a job
+    stands by stays whole.
     """
 
     def __init__(self, database: Database, project: str) -> None:
@@ -100,5 +101,5 @@ def _delete_events(ids: Sequence[int]) -> sa.Delete:
 
 
 def _strip(ids: Sequence[str]) -> sa.Update:
-    gone: dict[str, Any] = {"spec": {}, "inputs": {}, "steps": {}, "message": None}
+    gone: dict[str, Any] = {"spec": {}, "inputs": {}, "steps": {}, "request": sa.null(), "message": None}
     return sa.update(runs).where(runs.c.id.in_(ids)).values(gone)

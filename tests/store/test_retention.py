@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import sqlalchemy as sa
 from core.make import NOW, a_record, a_run
 
 from orchestrator.core.delivery import DeliveryState
@@ -10,7 +11,7 @@ from orchestrator.core.run import Status
 from orchestrator.core.transition import finish
 from orchestrator.store.retention import KEPT_DEAD, KEPT_DELIVERED
 from orchestrator.store.store import Store
-from orchestrator.store.tables import events
+from orchestrator.store.tables import events, runs
 
 from .hooked import GONE, TAKEN, settle, states, take, tell
 from .make import ROUTING, Clock, heard, put, rows, stored
@@ -50,6 +51,8 @@ async def test_only_details_of_what_was_superseded_are_forgotten(store: Store, c
         await store.work.commit([moved], ROUTING)
     while claimed := await take(store):
         await settle(store, TAKEN, *claimed)
+    sent = sa.update(runs).values(request={"dataset": "what was sent"})
+    await store.database.write(lambda tx: tx.execute(sent).close())
     clock.now = NOW + KEEP
     while await store.retention.prune(KEEP):
         pass
@@ -62,6 +65,7 @@ async def test_only_details_of_what_was_superseded_are_forgotten(store: Store, c
     kept = ("id", "job", "account", "fingerprint", "attempt", "marker", "remote_id")
     assert all(getattr(after, name) == getattr(before, name) for name in kept)
     assert (after.status, after.result) == (Status.SUCCEEDED, {"model": "m"})
+    assert {row["id"] for row in await rows(store.database, runs) if row["request"]} == {"again", "latest"}
     assert (await stored(store, again)).spec == job.spec  # it is open
     assert (await stored(store, latest)).spec == edited.spec  # the job stands by it
     assert {row["run_id"] for row in await rows(store.database, events)} == {"latest"}

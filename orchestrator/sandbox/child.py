@@ -1,6 +1,7 @@
 """A sandbox in a process of its own, which ends when its parent does."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,8 +46,12 @@ def start(state: Path | None = None, options: Options | None = None, *, port: in
     command = [sys.executable, "-m", "orchestrator.sandbox", f"--port={port}", "--child"]
     command += to_flags(options or Options())
     command += [f"--state={state}"] if state is not None else []
-    # In a group of its own, a terminal's Ctrl-C reaches us alone, and not Python as it starts there.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+    # A terminal's Ctrl-C is for us alone: the child is in a group of its own, and deaf until it is.
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
     line = process.stdout.readline() if process.stdout is not None else b""
     if not line:
         child = Child(url="", process=process)

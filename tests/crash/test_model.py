@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.timeout(900)  # all of the module's scripts are played 
 LONG = int(os.environ.get("CRASH_SCRIPTS", "2000"))
 ENOUGH = 2000
 """Scripts in which every kind of blow and answer comes up; in fewer the rarest may not."""
+WANTED = ("commit unknown", "commit refused", "stale write", "spoilt list", "restored")
 MEMORY = Path("/dev/shm")
 
 
@@ -28,12 +30,17 @@ class Told:
         self.broken: dict[str, list[str]] = {}
         self.seen: Counter[str] = Counter()
 
-    async def play(self, count: int, template: Path) -> None:
-        """Play `count` scripts on files in memory, since it is not the disk that is tested."""
+    async def play(self, count: int, template: Path, *, wanted: Sequence[str] = ()) -> None:
+        """Play `count` scripts, and on until each of `wanted` came up, on files in memory.
+
+        It is not the disk that is tested. What never comes up is left to the tests that ask for it.
+        """
         with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
             folder = Path(name)
             shutil.copy(template, folder / "template.db")
-            for number in range(count):
+            for number in range(max(count, ENOUGH if wanted else 0)):
+                if number >= count and all(self.seen[what] for what in wanted):
+                    break
                 seed = self.seed * 1_000_000 + number
                 script = Script(seed, folder / f"s{number}", folder / "template.db")
                 try:
@@ -52,7 +59,7 @@ class Told:
 async def told(_migrated_file: Path, crash_seed: int) -> Told:
     """The outcome of the default number of scripts; CRASH_SCRIPT plays a single one again."""
     made = Told(crash_seed)
-    await made.play(int(os.environ.get("CRASH_SCRIPT_COUNT", SCRIPTS)), _migrated_file)
+    await made.play(int(os.environ.get("CRASH_SCRIPT_COUNT", SCRIPTS)), _migrated_file, wanted=WANTED)
     return made
 
 
@@ -103,7 +110,7 @@ async def test_p9_a_spoilt_listing_is_no_verdict(told: Told) -> None:
 
 
 async def test_p10_a_restored_backup_buys_nothing_that_is_listed(told: Told) -> None:
-    assert told.seen["restored"] + told.seen["wiped"] > 0
+    assert told.seen["restored"] > 0
     holds(told, "P10")
 
 

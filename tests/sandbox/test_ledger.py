@@ -147,6 +147,15 @@ def test_the_child_dies_with_its_parent() -> None:
     parent.stdin.close()
 
 
+def test_ctrl_c_never_reaches_the_child() -> None:
+    """Nor in the moment before it is in a group of its own, where no test can aim."""
+    child = start()
+    os.kill(child.process.pid, signal.SIGINT)
+    assert httpx.get(f"{child.url}/_sandbox/health").json()["ok"]
+    child.stop()
+    assert child.process.returncode == 0
+
+
 def test_half_a_request_is_none(sandbox: Box) -> None:
     port = int(sandbox.url.rpartition(":")[2])
     head = b"POST /cartesia/fine-tunes/ HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"

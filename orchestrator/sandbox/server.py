@@ -22,6 +22,8 @@ from orchestrator.sandbox.wire import Call
 
 MAX_BODY = 600 << 20  # the largest adapter Cloudflare takes is 500 MB
 MAX_HANG = 120.0
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than clients do, or one may write while it is being closed."""
 
 
 class _Link:
@@ -173,7 +175,13 @@ async def serve(
     desk = Desk(options, state)
     sandbox, server_state = Sandbox(desk), ServerState()
     config = uvicorn.Config(
-        _App(sandbox), log_config=None, access_log=False, lifespan="off", ws="none", proxy_headers=False
+        _App(sandbox),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     config.load()
     protocol = _protocol(sandbox)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from orchestrator.sandbox import Options, serve, spawn, start
+from orchestrator.sandbox.server import KEEP_ALIVE_SECONDS
 
 from .box import COHERE_JOB, CREATES, Box
 
@@ -145,6 +146,13 @@ def test_the_child_dies_with_its_parent() -> None:
     assert int(pid) != parent.pid
     parent.stdout.close()
     parent.stdin.close()
+
+
+def test_a_client_gives_up_an_idle_connection_before_the_sandbox_does() -> None:
+    """Else it may write to a connection that is being closed, and hear "Server disconnected"."""
+    expiry = httpx.Limits().keepalive_expiry
+    assert expiry is not None
+    assert expiry < KEEP_ALIVE_SECONDS
 
 
 def test_ctrl_c_never_reaches_the_child() -> None:

@@ -46,6 +46,8 @@ class Delivery:
     body: bytes
     state: DeliveryState = DeliveryState.PENDING
     attempts: int = 0
+    deferrals: int = 0
+    """How often the receiver asked for a later try, which is no failed attempt."""
     due_at: datetime | None
     settled_at: datetime | None = None
     last_error: str | None = None
@@ -182,9 +184,13 @@ def settled(delivery: Delivery, attempt: Attempt, now: datetime, *, jitter: floa
         )
     if attempt.stale:
         # The table in force now has not used any of its attempts.
-        return replace(done, attempts=1, due_at=next_try(1, now, jitter=jitter))
-    attempts = delivery.attempts + (0 if attempt.later else 1)
-    due = next_try(max(attempts, 1), now, jitter=jitter, retry_after=attempt.retry_after)
+        return replace(done, attempts=1, deferrals=0, due_at=next_try(1, now, jitter=jitter))
+    if attempt.later:
+        step = min(max(delivery.attempts, 1) + delivery.deferrals, len(SCHEDULE) - 1)
+        due = next_try(step, now, jitter=jitter, retry_after=attempt.retry_after)
+        return replace(done, deferrals=delivery.deferrals + 1, due_at=due)
+    attempts = delivery.attempts + 1
+    due = next_try(attempts, now, jitter=jitter, retry_after=attempt.retry_after)
     if due is None or attempt.gone:
         return replace(done, state=DeliveryState.DEAD, attempts=attempts, due_at=None, settled_at=now)
     return replace(done, attempts=attempts, due_at=due)

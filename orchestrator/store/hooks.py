@@ -209,7 +209,7 @@ def heal(tx: Tx, project: str, before: HookHealth) -> None:
                 deliveries.c.state == DeliveryState.DEAD,
                 deliveries.c.settled_at >= before.off_at,
             )
-            .values(state=DeliveryState.PENDING, settled_at=None, attempts=0, due_at=tx.now)
+            .values(state=DeliveryState.PENDING, settled_at=None, attempts=0, deferrals=0, due_at=tx.now)
         )
     mine = sa.and_(hooks.c.project == project, hooks.c.name == before.name)
     well = {"off": None, "off_at": None, "failing_since": None, "refusals": 0, "code": None, "answer": None}
@@ -225,8 +225,8 @@ def _hurry(tx: Tx, project: str, hook: str) -> None:
             deliveries.c.project == project,
             deliveries.c.hook == hook,
             deliveries.c.state == PENDING,
-            deliveries.c.attempts > 0,
+            sa.or_(deliveries.c.attempts > 0, deliveries.c.deferrals > 0),
             deliveries.c.lease_until.is_(None),
         )
-        .values(due_at=tx.now, attempts=0)
+        .values(due_at=tx.now, attempts=0, deferrals=0)
     )

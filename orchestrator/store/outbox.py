@@ -93,7 +93,7 @@ class Outbox:
     def _settle(self, tx: Tx, done: Sequence[Delivery]) -> int:
         if not done:
             return 0
-        names = ("state", "attempts", "due_at", "settled_at", "last_error")
+        names = ("state", "attempts", "deferrals", "due_at", "settled_at", "last_error")
         statement = (
             sa.update(deliveries)
             .where(deliveries.c.id == sa.bindparam("b_id"), deliveries.c.epoch == sa.bindparam("b_epoch"))

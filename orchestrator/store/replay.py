@@ -183,7 +183,7 @@ class Replay:
             moved = tx.execute(
                 sa.update(deliveries)
                 .where(*self._waiting(hook), deliveries.c.event_id.not_in(has.scalar_subquery()))
-                .values(hook=heir, attempts=0, due_at=tx.now, epoch=deliveries.c.epoch + 1)
+                .values(hook=heir, attempts=0, deferrals=0, due_at=tx.now, epoch=deliveries.c.epoch + 1)
                 .values(owner=None, lease_until=None)
             )
             notify(tx, self._project)
@@ -229,6 +229,7 @@ def _renewed() -> sa.Update:
             id=sa.bindparam("v_id"),
             state=DeliveryState.PENDING,
             attempts=0,
+            deferrals=0,
             due_at=sa.bindparam("v_due_at"),
             settled_at=None,
             # Whoever holds it settles nothing any more.

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from orchestrator.errors import SchemaError, StoreError
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The schema that this release speaks; a test holds it equal to the head of `migrations/`."""
 OURS: Final = frozenset({"alembic_version", "deliveries", "daemons", "runs"})
 """What is there in every schema that this program has ever had."""

@@ -203,6 +203,7 @@ deliveries = sa.Table(
     sa.Column("body", OutsideBytes, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("deferrals", sa.Integer, nullable=False, server_default="0"),
     sa.Column("due_at", UTCDateTime),
     sa.Column("settled_at", UTCDateTime),
     sa.Column("last_error", Outside),

@@ -271,6 +271,21 @@ def test_a_failure_is_due_again_by_the_schedule() -> None:
     assert len(done.last_error or "") == 2000
 
 
+def test_each_later_try_that_is_asked_for_waits_longer_and_counts_as_no_attempt() -> None:
+    one, waits = a_delivery(0), []
+    for _ in range(len(SCHEDULE) + 2):
+        one = settled(one, Attempt(later=True), NOW, jitter=1)
+        assert (one.state, one.attempts) == (DeliveryState.PENDING, 0)
+        waits.append(one.due_at and one.due_at - NOW)
+    assert waits == [*SCHEDULE[1:], *[SCHEDULE[-1]] * 3]
+
+
+def test_a_failure_after_later_tries_goes_by_the_failures_alone() -> None:
+    patient = replace(a_delivery(1), deferrals=7)
+    done = settled(patient, Attempt(text="exit 1"), NOW, jitter=1)
+    assert (done.attempts, done.due_at) == (2, NOW + SCHEDULE[2])
+
+
 def test_a_later_try_counts_as_none() -> None:
     done = settled(a_delivery(10), Attempt(later=True), NOW, jitter=1)
     assert (done.state, done.attempts, done.due_at) == (DeliveryState.PENDING, 10, NOW + SCHEDULE[10])

@@ -90,7 +90,7 @@ async def everything(database: Database) -> list[object]:
     return [await rows(database, table) for table in (jobs, runs, events, deliveries)]
 
 
-async def test_a_database_of_the_first_release_keeps_what_it_knows_of_its_accounts(blank_url: str) -> None:
+async def test_a_database_of_the_first_release_keeps_what_it_knows(blank_url: str) -> None:
     names = ("name", "owner", "lease_until", "failures")
     known = [("blocked", None, 7, 1), ("polled", "me", 8, 0), ("resting", None, None, 2)]
 
@@ -100,9 +100,17 @@ async def test_a_database_of_the_first_release_keeps_what_it_knows_of_its_accoun
         values = "values ('acme', 'cartesia', 3, :name, :owner, :lease_until, :failures)"
         tx.execute(sa.text(f"{insert} {values}"), [dict(zip(names, each, strict=True)) for each in known])
 
+        # A delivery that waits, of an event that is not of a run.
+        event = "insert into events (id, project, account, type, timestamp, sequence)"
+        tx.execute(sa.text(f"{event} values (1, 'acme', 'blocked', 'provider.paused', 1, 1)"))
+        delivery = "insert into deliveries (id, project, event_id, hook, event, lane, body, state, attempts"
+        values = "'msg_1', 'acme', 1, 'team', 'provider.paused', 'account:blocked', '{}', 'pending', 3"
+        tx.execute(sa.text(f"{delivery}, epoch, lasting) values ({values}, 0, false)"))
+
     with Database(blank_url) as database:
         await database.write(first)
         assert await upgrade(database) == "0001"
+        assert await raw(database, "select id, attempts, deferrals from deliveries") == [("msg_1", 3, 0)]
         ask = "select name, owner, lease_until, failures, blocked_until, epoch from accounts order by name"
         assert await raw(database, ask) == [
             ("blocked", None, None, 1, 7, 3),
@@ -140,7 +148,7 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f'''"""Next."""
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "0004", "{REVISION}", None, None
+revision, down_revision, branch_labels, depends_on = "0005", "{REVISION}", None, None
 def upgrade():
     with op.batch_alter_table("runs") as batch:
         batch.add_column(sa.Column("colour", sa.Text(), nullable=False, server_default="blue"))
@@ -148,8 +156,8 @@ def upgrade():
 '''
     )
     monkeypatch.setattr(migrate, "PACKAGED", folder)
-    monkeypatch.setattr(migrate, "REVISION", "0004")
-    monkeypatch.setattr("orchestrator.store.schema.REVISION", "0004")
+    monkeypatch.setattr(migrate, "REVISION", "0005")
+    monkeypatch.setattr("orchestrator.store.schema.REVISION", "0005")
     return revision
 
 
@@ -177,7 +185,7 @@ async def test_a_database_in_use_goes_on_to_the_next_release(
             if not database.sqlite:
                 await _back(database)
     if database_url.startswith("sqlite"):
-        kept = tmp_path / "state.db.before-0004"
+        kept = tmp_path / "state.db.before-0005"
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
         with closing(sqlite3.connect(kept)) as copied:
             assert copied.execute("select version_num from alembic_version").fetchall() == [(REVISION,)]

@@ -272,6 +272,27 @@ async def test_a_refusal_that_repeats_is_said_once(
     assert (events.count("hook.refused"), events.count("hook.recovered")) == (1, 1)
 
 
+async def test_a_command_that_keeps_asking_for_later_is_run_less_and_less_often(
+    made: Made, store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    options = CommandOptions.model_validate({"kind": "command", "command": ["sh", "-c", "exit 75"]})
+    deliverer = made({"team": Command(options, tmp_path)})
+    await deliverer.declare()
+    await tell(store, "a")
+    for wait in (*SCHEDULE[1:], SCHEDULE[-1]):
+        assert await ended(deliverer) == 1
+        assert await deliverer.wait("team") == wait
+        clock.forward(wait)
+    (one,) = await store.outbox.log()
+    assert (one.state, one.attempts) == (DeliveryState.PENDING, 0)
+    changed = CommandOptions.model_validate({"kind": "command", "command": ["true"]})
+    await ended(deliverer)
+    again = made({"team": Command(changed, tmp_path)})
+    await again.declare()
+    assert await ended(again) == 1
+    assert await states(store) == [DeliveryState.DELIVERED]
+
+
 async def test_a_later_try_is_told_as_no_failure(made: Made, store: Store, tmp_path: Path) -> None:
     options = CommandOptions.model_validate(
         {"kind": "command", "command": ["sh", "-c", "echo busy; exit 75"]}
